@@ -1,0 +1,1 @@
+"""Preference-based reward learning (Christiano et al. 2017)."""
