@@ -1,0 +1,1 @@
+"""The body that runs an agent: configuration, safety rules, and what this machine can do."""
