@@ -65,7 +65,7 @@ class Run:
         return str(json.loads((self.path / "run.json").read_text(encoding="utf-8"))["kind"])
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
-        """Appends a row; names that begin with "time/" go to timing.jsonl: no other may depend on the clock."""
+        """Appends a row; names under "time/" go to timing.jsonl, no other may depend on the clock."""
         self.acquire()
         assert self._metrics is not None
         assert self._timing is not None
