@@ -5,7 +5,7 @@ Free of torch, so that the command line starts fast.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from envs.tasks import task_info
@@ -86,6 +86,37 @@ class LearnerConfig:
             )
         if self.algorithm == "ppo" and self.n_envs * self.n_steps < 2:
             raise ValueError("ppo needs at least 2 samples in a rollout, raise n_steps")
+
+
+@dataclass(frozen=True)
+class RlConfig:
+    """One run of `surefoot train rl`: a policy on the true reward."""
+
+    env: str = "mujoco:Hopper"
+    """environment, as `surefoot envs` lists them"""
+    steps: int = 160_000
+    """environment steps of the learner, over all copies"""
+    seed: int = 0
+    preferences: bool = True
+    """the preference variant with its hidden reward shown: the bound for a learnt reward"""
+    learner: LearnerConfig = field(default_factory=LearnerConfig)
+    evaluations: int = 10
+    """evaluations of the policy over the run"""
+    evaluation_episodes: int = 10
+    final_episodes: int = 50
+    """episodes of the evaluation that the result is quoted from"""
+    checkpoints: int = 8
+    """checkpoints over the run"""
+    log_rows: int = 200
+    """rows of training metrics over the run, at the most"""
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "evaluation_episodes", "final_episodes", "log_rows"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        for name in ("evaluations", "checkpoints", "seed"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must be at least 0, got {getattr(self, name)}")
 
 
 PPO_CONTROL = LearnerConfig(normalize_reward=True)

@@ -109,7 +109,7 @@ class Learner:
             self._sac().train(gradient_steps=gradient_steps, batch_size=self.config.batch_size)
 
     def relabel(self, reward: Callable[[Array, Array], Array], batch: int = 8192) -> None:
-        """Replaces all stored rewards by a function of raw observations and executed actions (SAC, PEBBLE)."""
+        """Replaces all stored rewards by a function of observations and executed actions (SAC, PEBBLE)."""
         buffer = self._sac().replay_buffer
         assert buffer is not None
         filled = buffer.buffer_size if buffer.full else buffer.pos
