@@ -179,12 +179,9 @@ def next_section(results: Results) -> Html:
     else:
         lines.append(command(f"surefoot resume {run}", "Go on where it stopped"))
     if results.learns_from_labels and not results.bounds.get("true_reward_return"):
-        lines.append(
-            command(
-                f"surefoot train rl --env {env} --steps {planned} --seed {seed}",
-                "The true-reward run to compare with",
-            )
-        )
+        bound = shlex.quote(f"{shown_path(results.path)}-true-reward")
+        text = f"surefoot train rl --env {env} --steps {planned} --seed {seed} --run {bound}"
+        lines.append(command(text, f"Make a bound, for a run with --true-reward-run {bound}"))
     lines.append(command(f"surefoot evaluate {run}", "Evaluate the policy again"))
     return section("Go on", *lines)
 

@@ -164,7 +164,9 @@ def count_answers(labels: Iterable[Row]) -> dict[str, int]:
 def mistake_rate(config: Mapping[str, Any]) -> float | None:
     """Share of answers that the simulated teacher turns around; None where no such teacher is set."""
     teacher = config.get("teacher")
-    return finite(teacher.get("mistake")) if isinstance(teacher, Mapping) else None
+    if not isinstance(teacher, Mapping) or teacher.get("kind") != "mistake":
+        return None
+    return finite(teacher.get("mistake_probability"))
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -34,9 +34,10 @@ def run(original: Path, tmp_path: Path) -> Path:
 
 def pendulum(**changes: Any) -> Results:
     """A run with 140 labels and both bounds; `changes` replace its parts."""
+    teacher = {"kind": "mistake", "mistake_probability": 0.1}
     parts: dict[str, Any] = {
         "path": Path("runs/demo"),
-        "config": {"env": "classic:Pendulum", "labels": 140, "steps": 1000, "teacher": {"mistake": 0.1}},
+        "config": {"env": "classic:Pendulum", "labels": 140, "steps": 1000, "teacher": teacher},
         "summary": {"env": "classic:Pendulum", "labels": 140, "steps": 1000, "final_return": -200.0},
         "bounds": {"random_return": -1200.0, "true_reward_return": -100.0},
     }
