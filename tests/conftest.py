@@ -1,8 +1,15 @@
-"""One thread for everything that computes, here and in the processes that tests start."""
+"""One thread for everything that computes, here and in the processes that tests start; OpenGL; hypothesis."""
 
 import os
 
 import pytest
+from hypothesis import settings
+
+# The same examples each time, and no deadline: the machine may be busy. `--hypothesis-profile=explore`
+# looks further.
+settings.register_profile("default", derandomize=True, deadline=None)
+settings.register_profile("explore", max_examples=3000, deadline=None)
+settings.load_profile("default")
 
 # Read when the libraries load: so before any test module imports them.
 for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
