@@ -162,9 +162,8 @@ def main() -> None:
     print(
         f"{platform.machine()}, {os.cpu_count()} cores, {memory:.0f} GiB, Python {platform.python_version()}"
     )
-    print(
-        f"NumPy {np.__version__}; resident memory of a process each; median time to read 1 clip, or 32 steps of a replay"
-    )
+    print(f"NumPy {np.__version__}; resident memory of a process each")
+    print("read: median time of 1 clip, or of 32 steps of a replay")
     # The stacked clips would take 7 GB: a fifth of them shows the same.
     ours, theirs = (500, 500) if arguments.quick else (CLIPS, CLIPS // 5)
     clips = table(
