@@ -1,0 +1,100 @@
+# surefoot: `make demo` learns a reward from comparisons, `make test` runs the tests.
+# Each target makes its own environment in .venv on first use.
+#   PYTHON=python3.12 make test     another interpreter (3.10 to 3.13)
+#   TORCH="torch==2.13.0" make test another torch; pip's own settings (PIP_INDEX_URL, PIP_FIND_LINKS, …) are honoured
+
+PYTHON ?= python3
+VENV ?= .venv
+TORCH ?= torch==2.13.0
+BIN := $(VENV)/bin
+RUN_DIR ?= runs/demo
+SYSTEM_LIBRARIES := libegl1 libgl1-mesa-dri
+# "auto": one worker a core for the tests
+WORKERS ?= auto
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint format bench doctor lock system chromium clean
+
+help:
+	@echo "make demo     install, then learn a reward from simulated comparisons: $(RUN_DIR)/report.html"
+	@echo "make test     install, then run the tests"
+	@echo "make lint     ruff and mypy"
+	@echo "make bench    the quick form of every benchmark"
+	@echo "make doctor   what this machine has, and the fix for what it lacks"
+	@echo "make lock     write requirements.lock anew"
+
+# torch first and alone, so that a CPU build is not followed by gigabytes of CUDA. Without an NVIDIA
+# GPU, and where pip's own settings offer no CPU build, uv's torch back-end finds one.
+$(BIN)/.train: pyproject.toml requirements.lock
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' \
+	  || { echo "surefoot needs Python 3.10 to 3.13, $(PYTHON) is $$($(PYTHON) --version): try make PYTHON=python3.11"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null \
+	  || { echo "Python's venv module is missing: sudo apt-get install -y python3-venv"; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	@if ! command -v nvidia-smi >/dev/null \
+	  && ! $(BIN)/python -m pip install --dry-run --no-deps --quiet --report - "$(TORCH)" 2>/dev/null | grep -q '+cpu'; then \
+	  $(BIN)/python -m pip install --quiet uv \
+	  && $(BIN)/uv pip install --quiet --python $(BIN)/python --torch-backend cpu "$(TORCH)" \
+	  || echo "no CPU build of torch found: pip takes the default one"; fi
+	$(BIN)/python -m pip install --quiet -c requirements.lock "$(TORCH)"
+	$(BIN)/python -m pip install --quiet -c requirements.lock -e ".[sim,train]"
+	touch $@
+
+$(BIN)/.dev: $(BIN)/.train
+	$(BIN)/python -m pip install --quiet -c requirements.lock -e ".[sim,train,minari,dev]"
+	touch $@
+
+# EnvPool is a peer to measure against: 740 MB of assets that nothing else needs.
+$(BIN)/.bench: $(BIN)/.dev
+	$(BIN)/python -m pip install --quiet -c requirements.lock -e ".[sim,train,minari,envpool,dev]"
+	touch $@
+
+# Off-screen rendering needs a GL library from the system; without the right to install it, say which.
+system:
+	@ldconfig -p | grep -q libEGL.so.1 && ldconfig -p | grep -q libEGL_mesa \
+	  || $(MAKE) --no-print-directory apt PACKAGES="$(SYSTEM_LIBRARIES)" WHY="head-less rendering (videos)"
+
+# The browser tests drive Debian's chromium.
+chromium:
+	@command -v chromium >/dev/null || command -v google-chrome >/dev/null \
+	  || $(MAKE) --no-print-directory apt PACKAGES=chromium WHY="the browser tests"
+
+.PHONY: apt
+apt:
+	@if ! command -v apt-get >/dev/null; then echo "please install $(PACKAGES): needed for $(WHY)"; \
+	elif [ "$$(id -u)" = 0 ]; then apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(PACKAGES) >/dev/null; \
+	elif sudo -n true 2>/dev/null; then sudo apt-get update -qq && sudo DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(PACKAGES) >/dev/null; \
+	else echo "needed for $(WHY): sudo apt-get install -y $(PACKAGES)"; fi
+
+demo: $(BIN)/.train system
+	$(BIN)/surefoot demo --run $(RUN_DIR)
+
+test: $(BIN)/.dev system chromium
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
+
+lint: $(BIN)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(BIN)/.dev
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(BIN)/.bench system
+	set -e; for file in tests/benchmarks/bench_*.py; do echo "== $$file"; $(BIN)/python $$file --quick; done
+
+doctor: $(BIN)/.train
+	$(BIN)/surefoot doctor
+
+# One file of versions for every supported Python, without addresses: pip's own settings say where to look.
+lock: $(BIN)/.dev
+	$(BIN)/python -m pip install --quiet uv
+	echo "$(TORCH)" >$(BIN)/.torch && $(BIN)/uv pip compile --quiet --universal --python-version 3.10 \
+	  --no-header --no-annotate --constraint $(BIN)/.torch \
+	  --extra sim --extra train --extra minari --extra envpool --extra dev \
+	  pyproject.toml --output-file requirements.lock
+
+clean:
+	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,63 @@
+"""Where a learnt reward stands between doing nothing and knowing the true reward."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from agents.evaluate import evaluate, random_policy
+from agents.runs import write_json
+
+
+def score(preferences: float, random: float, true_reward: float) -> float:
+    """s = (R_pref - R_random) / (R_true - R_random): 0 is the random policy, 1 the true reward.
+
+    nan where the true-reward policy is no better than the random one: nothing can be said.
+    """
+    span = true_reward - random
+    return (preferences - random) / span if span > 0 else math.nan
+
+
+def baseline_returns(env: str, seed: int, episodes: int) -> dict[str, float]:
+    """Mean true return of random actions and of standing still, as the zero of the score.
+
+    The better of the two is the honest zero: on Reacher doing nothing beats random actions.
+    """
+    policy = random_policy(env, seed)
+    return {"random_return": float(np.mean(evaluate(env, policy, episodes, seed).returns))}
+
+
+def write_bounds(
+    run: Path, true_reward_run: Path | None, *, seed: int = 20_000, episodes: int = 50
+) -> dict[str, Any]:
+    """bounds.json of a run, and its score in summary.json.
+
+    true_reward_run: folder of `surefoot train rl` on the same environment with the same learner.
+    Raises ValueError when that run is of another environment.
+    """
+    summary = json.loads((run / "summary.json").read_text(encoding="utf-8"))
+    bounds: dict[str, Any] = baseline_returns(summary["env"], seed, episodes)
+    bounds["untrained_return"] = summary.get("untrained_return", bounds["random_return"])
+    if true_reward_run is not None:
+        best = json.loads((true_reward_run / "summary.json").read_text(encoding="utf-8"))
+        if best["env"] != summary["env"]:
+            raise ValueError(
+                f"{true_reward_run} was trained on {best['env']}, {run} on {summary['env']}: "
+                "a bound must come from the same environment"
+            )
+        bounds["true_reward_return"] = best["final_return"]
+        bounds["true_reward_curve"] = _curve(true_reward_run)
+        zero = max(bounds["random_return"], bounds["untrained_return"])
+        summary["score"] = score(summary["final_return"], zero, best["final_return"])
+        write_json(run / "summary.json", summary)
+    write_json(run / "bounds.json", bounds)
+    return bounds
+
+
+def _curve(run: Path) -> list[list[float]]:
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+    return [[row["step"], row["true_return"]] for row in rows if row.get("true_return") is not None]

@@ -1,0 +1,139 @@
+"""Asking and remembering: queries go to a teacher, clips and answers to disk, comparisons to the fit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+from agents.preferences.comparison import Comparison, Query
+from agents.preferences.data import ComparisonSet
+from agents.preferences.labels import LabelLog
+from agents.preferences.teachers import Teacher
+from envs.dataset import EpisodeDataset
+from envs.episode import Clip, Episode
+
+
+class Answers(Protocol):
+    """Where answers come from: at once, or some time later."""
+
+    def submit(self, query: Query, left: Episode, right: Episode) -> None: ...
+
+    def poll(self) -> list[Comparison]: ...
+
+    def close(self) -> None: ...
+
+
+class AnswersAtOnce:
+    """A teacher that is asked and answers in the same breath (synchronous mode)."""
+
+    def __init__(self, teacher: Teacher) -> None:
+        self._teacher = teacher
+        self._answered: list[Comparison] = []
+
+    def submit(self, query: Query, left: Episode, right: Episode) -> None:
+        comparison = self._teacher.answer(query, left, right)
+        if comparison is None:
+            raise RuntimeError(
+                f"the teacher gave no answer to query {query.index} in synchronous mode: "
+                "set asynchronous=True for a teacher that answers later"
+            )
+        self._answered.append(comparison)
+
+    def poll(self) -> list[Comparison]:
+        answered, self._answered = self._answered, []
+        return answered
+
+    def close(self) -> None:
+        """Nothing to end."""
+
+
+class LabelSession:
+    """The queries of one run and their answers, durable before they are used.
+
+    Clips that are asked about go to `clips/`, answers to `labels.jsonl`, both append-only. A run
+    that goes on from an older checkpoint finds the answers given since in the log and does not
+    ask again.
+    """
+
+    def __init__(
+        self, folder: Path, answers: Answers, data: ComparisonSet, *, late_answers: bool = False
+    ) -> None:
+        """late_answers: use those of the log that a checkpoint did not know yet (asynchronous mode)."""
+        self.dataset = EpisodeDataset(folder / "clips")
+        self.log = LabelLog(folder / "labels.jsonl")
+        self.data = data
+        self.used: list[str] = []
+        self._late_answers = late_answers
+        self._answers = answers
+        self._next_index = 0
+        self._open: set[str] = set()
+        self._known = {comparison.query.id: comparison for comparison in self.log}
+        self._found: list[Comparison] = []
+
+    @property
+    def open(self) -> int:
+        """Queries that have no answer yet."""
+        return len(self._open)
+
+    @property
+    def asked(self) -> int:
+        """Queries put so far, answered or open."""
+        return len(self.used) + len(self._open)
+
+    def ask(
+        self, pair: tuple[Episode, Episode], chosen_by: str, score: float, version: int, step: int
+    ) -> None:
+        """Stores both clips and puts the question; the answer comes with `collect`."""
+        left, right = (Clip(self.dataset.append(clip), 0, len(clip)) for clip in pair)
+        query = Query(self._next_index, left, right, chosen_by, float(score), version, step)
+        self._next_index += 1
+        self._open.add(query.id)
+        known = self._known.get(query.id)
+        if known is not None:
+            self._found.append(known)
+        else:
+            self._answers.submit(query, *pair)
+
+    def collect(self) -> int:
+        """Takes in what has been answered; returns how many answers came."""
+        fresh = self._answers.poll()
+        for comparison in fresh:
+            self.log.append(comparison)
+        found, self._found = self._found, []
+        arrived = sorted(found + fresh, key=lambda comparison: comparison.query.index)
+        for comparison in arrived:
+            self._use(comparison)
+        return len(arrived)
+
+    def _use(self, comparison: Comparison) -> None:
+        self.data.add(comparison, self.dataset[comparison.left], self.dataset[comparison.right])
+        self.used.append(comparison.query.id)
+        self._open.discard(comparison.query.id)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Which answers were used, in order."""
+        return {"next_index": self._next_index, "used": list(self.used)}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Rebuilds the training set from the log; queries that were open are put anew by the trainer."""
+        self._next_index = int(state["next_index"])
+        missing = [identity for identity in state["used"] if identity not in self._known]
+        if missing:
+            raise ValueError(
+                f"the checkpoint was trained on {len(missing)} answers that labels.jsonl no longer holds "
+                f"(the first is {missing[0]}): restore that file, or start a new run"
+            )
+        for identity in state["used"]:
+            self._use(self._known[identity])
+        if self._late_answers:
+            used = set(self.used)
+            for comparison in self._known.values():
+                if comparison.query.id not in used:
+                    self._use(comparison)
+                    self._next_index = max(self._next_index, comparison.query.index + 1)
+
+    def close(self) -> None:
+        self._answers.close()
+        self.log.close()
+        self.dataset.close()

@@ -1,0 +1,312 @@
+"""The whole loop: a policy acts, a teacher compares its clips, a reward is fitted, the policy follows it.
+
+Christiano et al. 2017, 2.2, on one clock: nothing waits for a person. In synchronous mode answers
+come at once and a run is repeatable bit for bit, also after a kill and a resume.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from envs.catalog import make_vec
+
+from agents.checkpoint import latest_checkpoint, load_checkpoint, save_checkpoint
+from agents.evaluate import Scores, evaluate
+from agents.interrupts import RunStopped, StopSignal
+from agents.preferences.clips import ClipRecorder
+from agents.preferences.config import PreferenceConfig, Selector
+from agents.preferences.data import ComparisonSet
+from agents.preferences.fit import fit
+from agents.preferences.pebble import StateEntropy
+from agents.preferences.queries import choose_queries
+from agents.preferences.ranking import ranking
+from agents.preferences.reward import RewardEnsemble
+from agents.preferences.schedule import LabelSchedule
+from agents.preferences.session import Answers, AnswersAtOnce, LabelSession
+from agents.preferences.teachers import AsyncTeacher, ScriptedTeacher, Teacher
+from agents.progress import Progress
+from agents.rl import EVALUATION_SEED, RunningMeans, crossed
+from agents.runs import Run, write_json
+from agents.sb3 import Learner, learner_env
+from envs.batch import Array, BatchEnv, BatchStep
+from envs.tasks import task_info
+
+logger = logging.getLogger(__name__)
+
+
+class PreferenceTrainer:
+    """One run of preference-based training; `run` starts it or goes on from its newest checkpoint."""
+
+    def __init__(
+        self,
+        config: PreferenceConfig,
+        record: Run,
+        teacher: Teacher | None = None,
+        quiet: bool = False,
+        env: BatchEnv | None = None,
+    ) -> None:
+        """teacher: who answers; without one, a scripted teacher that sees the hidden true reward.
+
+        env: environments of your own, in place of copies of the preference variant of `config.env`.
+        """
+        self.config, self.record, self.quiet = config, record, quiet
+        learner = config.learner
+        self.env = env or make_vec(
+            config.env, learner.n_envs, config.seed, preferences=True, threads=learner.env_threads
+        )
+        view = learner_env(learner, self.env, on_step=self._on_step)
+        spaces = self.env.observation_space, self.env.action_space
+        self.ensemble = RewardEnsemble(*spaces, config.reward, seed=config.seed, preprocess=view.normalizer)
+        view.reward = self.ensemble.reward
+        self.learner = Learner(learner, view, config.seed, config.steps)
+        self.clip_steps = config.clip_steps or task_info(config.env).segment_steps
+        self.clips = ClipRecorder(self.env.num_envs, self.clip_steps, config.clip_capacity, dt=self.env.dt)
+        self.schedule = LabelSchedule(config.labels, config.steps, config.schedule, config.initial_share)
+        self.session = LabelSession(
+            record.path,
+            self._answers(teacher),
+            ComparisonSet(*spaces, self.clip_steps, config.keep_last or None),
+            late_answers=config.asynchronous,
+        )
+        self.rng = np.random.default_rng([config.seed, 0x5EED])
+        self.means = RunningMeans()
+        self.initial_steps = 0
+        self._fitted = 0
+        self._physics: Array | None = None
+        self._cpu, self._wall = -time.process_time(), -time.monotonic()
+
+    def _answers(self, teacher: Teacher | None) -> Answers:
+        teacher = teacher or ScriptedTeacher(self.config.teacher, seed=self.config.seed)
+        if self.config.asynchronous:
+            return AsyncTeacher(teacher, self.config.seconds_per_label)
+        return AnswersAtOnce(teacher)
+
+    # -- the loop -------------------------------------------------------------------------------
+
+    def run(self, stop: StopSignal | None = None) -> dict[str, Any]:
+        """Trains to the end; returns the summary that is also written to summary.json.
+
+        Raises RunStopped when `stop` was asked for, after everything was saved.
+        """
+        if not self._resume():
+            self._begin()
+        title, steps = self.config.env, self.config.steps
+        with Progress(title, steps, done=self.learner.steps, quiet=self.quiet) as progress:
+            while self.learner.steps < steps:
+                self._iterate(progress)
+                if stop is not None and stop.asked and self.learner.steps < steps:
+                    self._checkpoint()
+                    raise RunStopped(
+                        f"stopped at step {self.learner.steps:,} of {steps:,}, all is saved; "
+                        f"go on with: surefoot resume {self.record.path}"
+                    )
+        return self._finish()
+
+    def close(self) -> None:
+        self.session.close()
+        self.env.close()
+
+    def _begin(self) -> None:
+        """Behaviour without a goal gives the first clips, the first labels, the first reward (2.2.4, A)."""
+        self.record.rewind(0)
+        if self.config.unsupervised_steps:
+            self._explore_new_states()
+        else:
+            self._explore_at_random()
+            self.learner.start()
+        self._ask(self.schedule.due(0), "random")
+        self._wait_for_first_answers()
+        self._fit(self.config.reward.initial_minibatches)
+        if self.config.unsupervised_steps:
+            self.learner.reset_critic()
+            self.learner.update(self.config.critic_updates)
+        self._physics = self.env.physics()
+        self._evaluate(self.config.evaluation_episodes)
+        self._checkpoint()
+
+    def _iterate(self, progress: Progress) -> None:
+        config, before = self.config, self.learner.steps
+        self.means.add(self.learner.iterate())
+        self._label()
+        step, used = self.learner.steps, len(self.session.used)
+        if crossed(before, step, config.steps, config.log_rows):
+            self.record.log(step, {**self.means.take(), "labels": float(used)})
+        if crossed(before, step, config.steps, config.evaluations) and step < config.steps:
+            scores = self._evaluate(config.evaluation_episodes)
+            progress.say(f"step {step:,}: true return {np.median(scores.returns):.1f}, {used} labels")
+        if crossed(before, step, config.steps, config.checkpoints) and step < config.steps:
+            self._checkpoint()
+        progress.update(step, labels=used)
+
+    def _label(self) -> None:
+        """Asks what the schedule allows, takes in what was answered, fits when enough came."""
+        due = self.schedule.due(self.learner.steps)
+        last = due >= self.config.labels
+        missing = due - self.session.asked
+        if missing >= self.config.label_batch or (missing > 0 and last):
+            self._ask(missing, self.config.selector)
+        self.session.collect()
+        fresh = len(self.session.used) - self._fitted
+        if fresh >= self.config.label_batch or (fresh and last and not self.session.open):
+            self._fit(self.config.reward.update_minibatches)
+
+    # -- its parts ------------------------------------------------------------------------------
+
+    def _on_step(self, observations: Array, actions: Array, step: BatchStep) -> None:
+        self.clips.on_step(observations, actions, step, self._physics)
+        self._physics = self.env.physics()
+
+    def _explore_at_random(self) -> None:
+        """Steps with random actions until there are clips enough for the first pairs."""
+        view, space = self.learner.env, self.env.action_space
+        space.seed(self.config.seed)
+        view.restart(self.config.seed)
+        self._physics = self.env.physics()
+        wanted = min(self.config.clip_capacity, max(self.schedule.due(0), 2))
+        while len(self.clips) < wanted:
+            view.advance(np.stack([space.sample() for _ in range(self.env.num_envs)]))
+            self.initial_steps += self.env.num_envs
+        view.update_normalizer()
+        view.take_episodes()
+        self.clips.restart()
+
+    def _explore_new_states(self) -> None:
+        """Trains on the novelty of states, without labels (PEBBLE, 4.1)."""
+        view = self.learner.env
+        learnt, view.reward = view.reward, StateEntropy()
+        self.learner.start()
+        self._physics = self.env.physics()
+        while self.learner.steps < self.config.unsupervised_steps:
+            self.learner.iterate()
+        view.reward = learnt
+
+    def _ask(self, count: int, selector: Selector) -> None:
+        pool, config = self.clips.clips(), self.config
+        pairs = choose_queries(
+            selector,
+            pool,
+            self.ensemble,
+            count=count,
+            rng=self.rng,
+            factor=config.candidate_factor,
+            candidates=config.candidates,
+        )
+        for left, right, score in pairs:
+            self.session.ask(
+                (pool[left], pool[right]), selector, score, self.ensemble.version, self.learner.steps
+            )
+
+    def _wait_for_first_answers(self) -> None:
+        """Without a reward there is nothing to follow: the only time the policy waits, and it says why."""
+        said = -np.inf
+        while self.session.collect() == 0 or len(self.session.data) == 0:
+            if not self.session.open:
+                raise RuntimeError(
+                    f"all of the {self.session.asked} first answers were skips, so no reward can be learnt: "
+                    "ask for more labels, or lower the teacher's skip threshold"
+                )
+            if time.monotonic() - said > 10:
+                said = time.monotonic()
+                logger.warning("waiting for the first answers: %d queries are open", self.session.open)
+            time.sleep(0.02)
+
+    def _fit(self, minibatches: int) -> None:
+        """Fits the reward to all answers, and gives it to the policy on a scale of mean 0."""
+        report = fit(
+            self.ensemble,
+            self.session.data,
+            max_epochs=self.config.reward.max_epochs,
+            max_minibatches=minibatches,
+        )
+        self.ensemble.set_reference(*self.clips.recent_steps(self.config.reference_steps))
+        if not self.learner.is_on_policy:
+            self.learner.relabel(self.ensemble.reward)
+        self._fitted = len(self.session.used)
+        accuracy, correlation = self._ranking()
+        numbers = report.metrics()
+        numbers["time/fit_seconds"] = numbers.pop("reward/fit_seconds")
+        numbers |= {"reward/held_out_accuracy": accuracy, "reward/true_correlation": correlation}
+        self.record.log(self.learner.steps, {"labels": float(self._fitted), **numbers})
+
+    def _ranking(self) -> tuple[float, float]:
+        """On clips that were never asked about, by a draw of its own: looking changes nothing."""
+        fresh = [clip for clip in self.clips.clips() if clip.digest() not in self.session.dataset]
+        return ranking(self.ensemble, fresh, np.random.default_rng([self.config.seed, self.learner.steps]))
+
+    def _evaluate(self, episodes: int) -> Scores:
+        cpu, wall = time.process_time(), time.monotonic()
+        scores = evaluate(self.config.env, self.learner.predict, episodes, EVALUATION_SEED + self.config.seed)
+        self.record.log(self.learner.steps, {**scores.metrics(), "labels": float(len(self.session.used))})
+        # What people want to know is what training costs: looking at it is not counted.
+        self._cpu -= time.process_time() - cpu
+        self._wall -= time.monotonic() - wall
+        return scores
+
+    def _finish(self) -> dict[str, Any]:
+        """The checkpoint comes first: a finished run that is resumed evaluates again and adds nothing."""
+        self._checkpoint()
+        scores = self._evaluate(self.config.final_episodes)
+        accuracy, correlation = self._ranking()
+        summary = {
+            "kind": "preferences",
+            "env": self.config.env,
+            "seed": self.config.seed,
+            "labels": len(self.session.used),
+            "steps": self.learner.steps,
+            "initial_steps": self.initial_steps,
+            "algorithm": self.config.learner.algorithm,
+            "teacher": self.config.teacher.kind,
+            "final_return": scores.mean,
+            "final_return_median": float(np.median(scores.returns)),
+            "final_episodes": len(scores.returns),
+            "held_out_accuracy": accuracy,
+            "true_correlation": correlation,
+            "cpu_seconds": self._cpu + time.process_time(),
+            "wall_seconds": self._wall + time.monotonic(),
+        }
+        write_json(self.record.path / "summary.json", summary)
+        return summary
+
+    # -- going on after a stop ------------------------------------------------------------------
+
+    def _checkpoint(self) -> Path:
+        if self.learner.prepare_checkpoint():
+            self.clips.restart()
+            self._physics = self.env.physics()
+        state = {
+            "metrics_position": self.record.metrics_position(),
+            "learner": self.learner.state_dict(),
+            "ensemble": self.ensemble.state_dict(),
+            "clips": self.clips.state_dict(),
+            "session": self.session.state_dict(),
+            "means": self.means.state_dict(),
+            "fitted": self._fitted,
+            "initial_steps": self.initial_steps,
+            "rng": self.rng.bit_generator.state,
+            "cpu_seconds": self._cpu + time.process_time(),
+            "wall_seconds": self._wall + time.monotonic(),
+        }
+        return save_checkpoint(self.record.checkpoints, self.learner.steps, state)
+
+    def _resume(self) -> bool:
+        """Loads the newest checkpoint; False where there is none yet."""
+        newest = latest_checkpoint(self.record.checkpoints)
+        if newest is None:
+            return False
+        state = load_checkpoint(newest)
+        self.session.load_state_dict(state["session"])
+        self.ensemble.load_state_dict(state["ensemble"])
+        self.clips.load_state_dict(state["clips"])
+        self.learner.load_state_dict(state["learner"], source=f"checkpoint {newest}")
+        self.means.load_state_dict(state["means"])
+        self.rng.bit_generator.state = state["rng"]
+        self._fitted, self.initial_steps = int(state["fitted"]), int(state["initial_steps"])
+        self._physics = self.env.physics()
+        self.record.rewind(state["metrics_position"], step=self.learner.steps + 1)
+        self._cpu += state["cpu_seconds"]
+        self._wall += state["wall_seconds"]
+        return True

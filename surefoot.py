@@ -1,0 +1,291 @@
+"""The command line of surefoot: one function a subcommand, heavy imports inside."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+
+Algorithm = Literal["auto", "ppo", "a2c", "trpo", "sac"]
+Selector = Literal["random", "variance", "information_gain"]
+Schedule = Literal["scaled", "paper", "linear", "offline"]
+TeacherKind = Literal["perfect", "rational", "noisy", "mistake", "skip", "equal"]
+Set = Annotated[tuple[str, ...], tyro.conf.UseAppendAction, tyro.conf.arg(name="set", metavar="KEY=VALUE")]
+
+
+def train_preferences(
+    env: str = "mujoco:Hopper",
+    labels: int = 700,
+    steps: int = 0,
+    seed: int = 0,
+    run: Path | None = None,
+    algorithm: Algorithm = "auto",
+    teacher: TeacherKind = "mistake",
+    teacher_errors: float = 0.1,
+    selector: Selector = "information_gain",
+    schedule: Schedule = "scaled",
+    asynchronous: bool = False,
+    seconds_per_label: float = 0.0,
+    true_reward_run: Path | None = None,
+    videos: bool = True,
+    settings: Set = (),
+) -> None:
+    """Learn a reward from comparisons of clips, and a policy on nothing but that reward.
+
+    The simulated teacher sees the hidden true reward; the learner never does.
+
+    Args:
+        env: Environment, as `surefoot envs` lists them.
+        labels: Comparisons to ask for.
+        steps: Environment steps of the learner; 0 takes what the task needs on a laptop.
+        seed: Seed of everything; the same seed gives the same run bit for bit.
+        run: Folder of the run; by default runs/<task>-preferences-<seed>.
+        algorithm: Learner; "auto" takes the one tuned for the task.
+        teacher: How the simulated teacher answers (B-Pref's kinds).
+        teacher_errors: Share of wrong answers of the "mistake" teacher.
+        selector: What chooses the pairs to ask about.
+        schedule: When answers are asked for.
+        asynchronous: Answers arrive while the policy trains.
+        seconds_per_label: How long the teacher thinks, when asynchronous.
+        true_reward_run: Folder of `surefoot train rl` on this task, the bound that the report compares with.
+        videos: Write videos of the policy before and after, and of some compared clips.
+        settings: Any other setting, such as --set learner.n_steps=512 --set reward.members=5.
+    """
+    from agents.preferences.config import PreferenceConfig
+    from agents.preferences.presets import preference_config
+    from agents.settings import with_settings
+
+    config: PreferenceConfig = preference_config(
+        env, labels=labels, steps=steps, seed=seed, algorithm=algorithm
+    )
+    config = dataclasses.replace(
+        config,
+        selector=selector,
+        schedule=schedule,
+        asynchronous=asynchronous,
+        seconds_per_label=seconds_per_label,
+        teacher=dataclasses.replace(config.teacher, kind=teacher, mistake_probability=teacher_errors),
+    )
+    config = with_settings(config, settings)
+    from agents.preferences.job import start
+
+    start(
+        config, run or _default_run(env, "preferences", seed), true_reward_run=true_reward_run, videos=videos
+    )
+
+
+def train_rl(
+    env: str = "mujoco:Hopper",
+    steps: int = 0,
+    seed: int = 0,
+    run: Path | None = None,
+    algorithm: Algorithm = "auto",
+    preferences: bool = True,
+    settings: Set = (),
+) -> None:
+    """Train a policy on the true reward: the bound that learnt rewards are measured against.
+
+    Args:
+        env: Environment, as `surefoot envs` lists them.
+        steps: Environment steps; 0 takes what the task needs on a laptop.
+        seed: Seed of everything.
+        run: Folder of the run; by default runs/<task>-rl-<seed>.
+        algorithm: Learner; "auto" takes the one tuned for the task.
+        preferences: The task as preference work sees it (constant-length episodes), or gymnasium's own.
+        settings: Any other setting, such as --set learner.n_steps=512.
+    """
+    from agents.presets import RlConfig, default_learner, default_steps
+    from agents.rl import train_rl
+    from agents.settings import with_settings
+
+    config = RlConfig(
+        env=env,
+        steps=steps or default_steps(env, algorithm),
+        seed=seed,
+        learner=default_learner(env, algorithm),
+        preferences=preferences,
+    )
+    train_rl(with_settings(config, settings), run or _default_run(env, "rl", seed))
+
+
+def resume(
+    run: Annotated[Path, tyro.conf.Positional],
+    steps: int | None = None,
+    labels: int | None = None,
+) -> None:
+    """Go on with a run that was stopped or killed, or make a finished one longer.
+
+    Args:
+        run: Folder of the run, or "last" for the newest one in runs/.
+        steps: New total of steps; by default the run's own.
+        labels: New total of labels; by default the run's own.
+    """
+    from agents.preferences.job import resume as go_on
+
+    go_on(_find_run(run), steps=steps, labels=labels)
+
+
+def evaluate(
+    run: Annotated[Path, tyro.conf.Positional],
+    episodes: int = 50,
+    seed: int = 30_000,
+    video: Path | None = None,
+) -> None:
+    """Measure a trained policy on the true reward; prints JSON.
+
+    Args:
+        run: Folder of the run, or "last".
+        episodes: Episodes to play, deterministically.
+        seed: Seed of the episodes.
+        video: Also write a video of the policy to this file.
+    """
+    from agents.preferences.job import evaluate_run
+
+    print(json.dumps(evaluate_run(_find_run(run), episodes, seed, video)))
+
+
+def report(run: Annotated[Path, tyro.conf.Positional], true_reward_run: Path | None = None) -> None:
+    """Write a run's report.html: one file with curves, videos, configuration.
+
+    Args:
+        run: Folder of the run, or "last".
+        true_reward_run: Folder of `surefoot train rl` on the same task, to compare with from now on.
+    """
+    from agents.report import write_report
+
+    path = _find_run(run)
+    if true_reward_run is not None:
+        from agents.preferences.bounds import write_bounds
+
+        write_bounds(path, true_reward_run)
+    print(write_report(path))
+
+
+def compare(
+    runs: Annotated[tuple[Path, ...], tyro.conf.Positional], out: Path = Path("comparison.svg")
+) -> None:
+    """Draw the learning curves of several runs, and print their scores as a table.
+
+    Args:
+        runs: Folders of runs; those that differ by their seed only become one band.
+        out: Picture to write: .svg, .png or .pdf.
+    """
+    from agents.plots import learning_curves, score_table
+
+    print(score_table(runs))
+    print(learning_curves(runs, out))
+
+
+def demo(run: Path = Path("runs/demo"), seed: int = 0, quick: bool = False) -> None:
+    """Learn a reward for MuJoCo's Hopper from 700 comparisons, 10 % of them wrong, and show it.
+
+    Args:
+        run: Folder of the run; its report is <run>/report.html.
+        seed: Seed of everything.
+        quick: A few seconds of it, to see that all parts work; learns nothing.
+    """
+    from agents.preferences.demo import run_demo
+
+    run_demo(run, seed=seed, quick=quick)
+
+
+def doctor(json_output: Annotated[bool, tyro.conf.arg(name="json")] = False, quick: bool = False) -> None:
+    """Say what this machine has, and the fix for what it lacks.
+
+    Args:
+        json_output: Print JSON instead of a table.
+        quick: Leave out what takes seconds (rendering, measuring environments).
+    """
+    from robot.doctor import checks, print_table, to_json
+
+    found = checks(quick=quick)
+    if json_output:
+        print(to_json(found))
+    else:
+        print_table(found)
+
+
+def envs() -> None:
+    """List the environments, with clip length and guide."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from envs.tasks import ENVIRONMENTS, task_info
+
+    table = Table("environment", "clip", "what to prefer")
+    for name in ENVIRONMENTS:
+        task = task_info(name)
+        table.add_row(name, f"{task.segment_steps} steps, {task.clip_seconds:.1f} s", task.guide)
+    Console().print(table)
+
+
+def train() -> None:
+    """Train a policy: `surefoot train preferences` or `surefoot train rl`."""
+
+
+COMMANDS: dict[str, Callable[..., Any]] = {
+    "demo": demo,
+    "train": train,
+    "resume": resume,
+    "evaluate": evaluate,
+    "report": report,
+    "compare": compare,
+    "envs": envs,
+    "doctor": doctor,
+}
+TRAIN: dict[str, Callable[..., Any]] = {"preferences": train_preferences, "rl": train_rl}
+OURS = {"envs", "agents", "robot", "surefoot", "__main__"}
+ABOUT = (
+    "Teach agents by comparing clips, train them in simulation, run them on a rover. "
+    "Start with `surefoot demo`, or `surefoot doctor` to see what this machine has."
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Entry point of the `surefoot` command."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    commands, prog, about = COMMANDS, "surefoot", ABOUT
+    if words[:1] == ["train"]:
+        commands, prog, about, words = TRAIN, "surefoot train", str(train.__doc__), words[1:]
+    if not words:
+        words = ["--help"]
+    try:
+        tyro.extras.subcommand_cli_from_dict(commands, prog=prog, description=about, args=words)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except (ValueError, RuntimeError, ImportError, OSError) as error:
+        # What the user can mend is one line; anything else keeps its traceback.
+        if not _is_ours(error):
+            raise
+        sys.exit(f"surefoot: {error}")
+
+
+def _is_ours(error: BaseException) -> bool:
+    """Whether our own code raised it, with a message meant for people."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    raised_in = str(trace.tb_frame.f_globals.get("__name__", "")) if trace is not None else ""
+    return any(name.partition(".")[0] in OURS for name in (raised_in, type(error).__module__))
+
+
+def _default_run(env: str, kind: str, seed: int) -> Path:
+    return Path("runs") / f"{env.partition(':')[2] or env}-{kind}-{seed}"
+
+
+def _find_run(run: Path) -> Path:
+    if run != Path("last") or run.exists():
+        return run
+    runs = sorted(Path("runs").glob("*/run.json"), key=lambda path: path.stat().st_mtime)
+    if not runs:
+        raise ValueError("there is no run in runs/ yet: start one with `surefoot demo`")
+    return runs[-1].parent
+
+
+if __name__ == "__main__":
+    main()

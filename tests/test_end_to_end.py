@@ -1,0 +1,91 @@
+"""The command line as a user has it: every command in a process of its own."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def surefoot(*arguments, folder, check=True):
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "100"}
+    done = subprocess.run(
+        [sys.executable, "-m", "surefoot", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        cwd=folder,
+        env=environment,
+        check=False,
+    )
+    assert not check or done.returncode == 0, done.stderr
+    return done
+
+
+@pytest.mark.slow
+@pytest.mark.gl
+def test_the_demo_leaves_a_report_and_can_be_made_longer(tmp_path, gl):
+    if gl == "none":
+        pytest.skip("no OpenGL library: apt-get install libegl1 libgl1-mesa-dri")
+    surefoot("demo", "--quick", folder=tmp_path)
+    run = tmp_path / "runs" / "demo"
+    page = (run / "report.html").read_text()
+    assert page.count("data:video/mp4;base64,") >= 2, "before and after"
+    assert "surefoot resume runs/demo" in page
+    summary = json.loads((run / "summary.json").read_text())
+    assert summary["labels"] == 30
+    assert summary["steps"] >= 6_000
+    assert set(json.loads((run / "bounds.json").read_text())) >= {"random_return", "true_reward_return"}
+
+    surefoot("resume", "runs/demo", "--steps", 9_000, "--labels", 40, folder=tmp_path)
+    longer = json.loads((run / "summary.json").read_text())
+    assert longer["steps"] >= 9_000
+    assert longer["labels"] == 40
+
+    measured = json.loads(surefoot("evaluate", "last", "--episodes", 2, folder=tmp_path).stdout)
+    assert measured["episodes"] == 2
+    assert measured["lowest"] <= measured["mean"] <= measured["highest"]
+    assert surefoot("report", "last", folder=tmp_path).stdout.strip().endswith("report.html")
+
+
+def test_help_teaches_and_imports_nothing_heavy(tmp_path):
+    script = (
+        "import sys, surefoot\n"
+        "try:\n    surefoot.main(['--help'])\nexcept SystemExit:\n    pass\n"
+        "heavy = {'torch', 'stable_baselines3', 'mujoco', 'matplotlib', 'ale_py'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    for command in ("demo", "train", "resume", "evaluate", "report", "envs", "doctor"):
+        assert command in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train", "preferences", "--env", "mujoco:Hoper"], "mujoco:Hopper"),
+        (["train", "rl", "--env", "mujoco:Hopper", "--algorithm", "a2c"], "ppo, trpo, sac"),
+        (["train", "preferences", "--set", "learner.n_stepz=3"], "n_steps"),
+        (["train", "preferences", "--labels", "0"], "labels must be at least 1"),
+        (["resume", "runs/none"], "no run"),
+        (["report", "last"], "surefoot demo"),
+    ],
+)
+def test_what_a_user_gets_wrong_is_answered_in_one_line(tmp_path, arguments, message):
+    done = surefoot(*arguments, folder=tmp_path, check=False)
+    assert done.returncode != 0
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not list(tmp_path.glob("runs/*/run.json")), "nothing was started"
+
+
+def test_the_environments_are_listed(tmp_path):
+    listed = surefoot("envs", folder=tmp_path).stdout
+    for name in ("mujoco:Hopper", "atari:Pong", "classic:Pendulum"):
+        assert name in listed
