@@ -1,0 +1,252 @@
+"""Every environment by its name, alone or many at once; simulators are imported when asked for."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from importlib.util import find_spec
+from typing import Any, Literal, TypeAlias
+
+import gymnasium
+import numpy as np
+
+from envs.batch import BatchEnv
+from envs.sync_batch import SyncBatch
+from envs.tasks import ENVIRONMENTS, UnknownEnvironmentError, task_info
+
+__all__ = [
+    "ENVIRONMENTS",
+    "Backend",
+    "MissingExtraError",
+    "UnknownEnvironmentError",
+    "available_backends",
+    "fastest_backend",
+    "make",
+    "make_vec",
+    "measure_backends",
+]
+
+Backend: TypeAlias = Literal["auto", "native", "sync", "envpool"]
+Env: TypeAlias = gymnasium.Env[Any, Any]
+
+
+class MissingExtraError(ImportError):
+    """A simulator is not installed; the message has the pip line."""
+
+
+@dataclass(frozen=True)
+class Family:
+    """How the environments of one family are made. The functions import their simulator."""
+
+    make_one: Callable[[str, bool, str | None], Env]
+    """task, preferences, render_mode"""
+    make_native: Callable[[str, int, int, bool, int | None], BatchEnv]
+    """task, copies, seed, preferences, threads"""
+    native_available: Callable[[], bool] = lambda: True
+
+
+def make(
+    name: str, *, seed: int | None = None, preferences: bool = False, render_mode: str | None = None
+) -> Env:
+    """One environment: `make("mujoco:Hopper")`, `make("atari:Pong", preferences=True)`.
+
+    seed: the first `reset()` without a seed of its own draws from it, as does the action space.
+    preferences: the variant for learning from comparisons: episodes of constant length, no
+    termination, reward 0; the true reward is in info["true_reward"] of both variants.
+    Raises UnknownEnvironmentError with the nearest names, MissingExtraError with the pip line.
+    """
+    task, family = _look_up(name)
+    with _needs_extra(name):
+        env = family.make_one(task, preferences, render_mode)
+    if seed is not None:
+        env.reset(seed=seed)
+        env.action_space.seed(seed)
+    return env
+
+
+def make_vec(
+    name: str,
+    n: int,
+    seed: int,
+    *,
+    preferences: bool = False,
+    backend: Backend = "auto",
+    threads: int | None = None,
+) -> BatchEnv:
+    """N copies of an environment, copy i seeded with seed + i; equal to `make` step for step.
+
+    backend: "auto" takes `fastest_backend`; "native" the simulator's own batch; "sync" gymnasium
+    environments one after the other; "envpool" EnvPool's, whose trajectories are its own.
+    threads: of the native back-ends; None for the cores this process may use.
+    """
+    task, family = _look_up(name)
+    if n < 1:
+        raise ValueError(f"a batch needs at least one copy, got n={n}")
+    chosen = fastest_backend(task_info(name).family) if backend == "auto" else backend
+    with _needs_extra(name):
+        if chosen == "native":
+            if not family.native_available():
+                raise MissingExtraError(
+                    f"{name}: this MuJoCo is older than 3.17 and steps no batches; "
+                    'pip install -U "surefoot[sim]", or backend="sync"'
+                )
+            return family.make_native(task, n, seed, preferences, threads)
+        if chosen == "sync":
+            return SyncBatch(partial(family.make_one, task, preferences, None), n, seed)
+        if chosen == "envpool":
+            return _make_envpool(name, n, seed, preferences, threads)
+    raise ValueError(f'expected the backend "auto", "native", "sync" or "envpool", got {backend!r}')
+
+
+def fastest_backend(family: str) -> Backend:
+    """The back-end that `make_vec` takes for a family: the fastest of those that equal `make`.
+
+    Measured by `python tests/benchmarks/bench_vec.py` (2 cores, 16 copies): env-steps per second,
+    native over sync. "classic" and "pixel" are arrays and need no measurement to tell.
+    """
+    return "native" if _FAMILIES[family].native_available() else "sync"
+
+
+def available_backends(name: str) -> tuple[Backend, ...]:
+    """Back-ends of an environment's standard variant on this machine."""
+    from envs import envpool_batch
+
+    task, family = _look_up(name)
+    backends: list[Backend] = ["native"] if family.native_available() else []
+    backends.append("sync")
+    pooled = task_info(name).family == "atari" or task in envpool_batch.SECONDS
+    if pooled and find_spec("envpool") is not None:
+        backends.append("envpool")
+    return tuple(backends)
+
+
+def measure_backends(name: str, n: int = 8, seconds: float = 1.0) -> dict[str, float]:
+    """Env-steps per second of wall time of each back-end here, random actions, standard variant.
+
+    seconds: of each measurement. Rounds alternate between the back-ends and the best of two counts,
+    so that a busy neighbour does not decide.
+    """
+    batches: dict[str, BatchEnv] = {
+        backend: make_vec(name, n, 0, backend=backend) for backend in available_backends(name)
+    }
+    speeds = dict.fromkeys(batches, 0.0)
+    try:
+        for _ in range(2):
+            for backend, batch in batches.items():
+                speeds[backend] = max(speeds[backend], steps_per_second(batch, seconds / 2))
+    finally:
+        for batch in batches.values():
+            batch.close()
+    return speeds
+
+
+def steps_per_second(batch: BatchEnv, seconds: float) -> float:
+    """Env-steps (steps times copies) per second of wall time under random actions."""
+    batch.reset()
+    actions = [np.stack([batch.action_space.sample() for _ in range(batch.num_envs)]) for _ in range(64)]
+    steps, start = 0, time.perf_counter()
+    while time.perf_counter() - start < seconds:
+        batch.step(actions[steps % len(actions)])
+        steps += 1
+    return steps * batch.num_envs / (time.perf_counter() - start)
+
+
+def _mujoco(task: str, preferences: bool, render_mode: str | None) -> Env:
+    from envs.mujoco import make_mujoco
+    from envs.rendering import choose_gl
+
+    if render_mode is not None:
+        choose_gl()  # before mujoco is imported: a bad choice aborts the process
+    return make_mujoco(task, preferences=preferences, render_mode=render_mode)
+
+
+def _mujoco_batch(task: str, n: int, seed: int, preferences: bool, threads: int | None) -> BatchEnv:
+    from envs.mujoco_batch import MujocoBatch
+
+    return MujocoBatch(task, n, seed, preferences=preferences, threads=threads)
+
+
+def _mujoco_batch_available() -> bool:
+    from envs.mujoco_batch import native_batch_available
+
+    # Without any MuJoCo the native path is tried, for its message.
+    return find_spec("mujoco") is None or native_batch_available()
+
+
+def _atari(task: str, preferences: bool, render_mode: str | None) -> Env:
+    from envs.atari import make_atari
+
+    return make_atari(task, preferences=preferences, render_mode=render_mode)
+
+
+def _atari_batch(task: str, n: int, seed: int, preferences: bool, threads: int | None) -> BatchEnv:
+    from envs.atari_batch import AtariBatch
+
+    return AtariBatch(task, n, seed, preferences=preferences, threads=threads)
+
+
+def _pendulum(task: str, preferences: bool, render_mode: str | None) -> Env:
+    from envs.classic import make_pendulum
+
+    return make_pendulum(preferences, render_mode)
+
+
+def _pendulum_batch(task: str, n: int, seed: int, preferences: bool, threads: int | None) -> BatchEnv:
+    from envs.classic import PendulumBatch
+
+    return PendulumBatch(n, seed, preferences=preferences)
+
+
+def _moving_dot(task: str, preferences: bool, render_mode: str | None) -> Env:
+    from envs.moving_dot import MovingDotEnv
+
+    return MovingDotEnv(preferences, render_mode)
+
+
+def _moving_dot_batch(task: str, n: int, seed: int, preferences: bool, threads: int | None) -> BatchEnv:
+    from envs.moving_dot import MovingDotBatch
+
+    return MovingDotBatch(n, seed, preferences=preferences)
+
+
+def _make_envpool(name: str, n: int, seed: int, preferences: bool, threads: int | None) -> BatchEnv:
+    from envs.envpool_batch import EnvPoolBatch
+
+    if preferences:
+        raise ValueError(f'EnvPool has no preference variant of {name}: backend="native" or "sync"')
+    return EnvPoolBatch(name, n, seed, threads=threads)
+
+
+_FAMILIES = {
+    "mujoco": Family(_mujoco, _mujoco_batch, _mujoco_batch_available),
+    "classic": Family(_pendulum, _pendulum_batch),
+    "pixel": Family(_moving_dot, _moving_dot_batch),
+    "atari": Family(_atari, _atari_batch),
+}
+
+_EXTRAS = {"mujoco": "sim", "ale_py": "sim", "cv2": "sim", "imageio": "sim", "envpool": "envpool"}
+
+
+def _look_up(name: str) -> tuple[str, Family]:
+    try:
+        info = task_info(name)
+    except UnknownEnvironmentError as error:
+        raise UnknownEnvironmentError(f"{error}; envs.catalog.ENVIRONMENTS lists all") from None
+    return name.partition(":")[2], _FAMILIES[info.family]
+
+
+@contextmanager
+def _needs_extra(name: str) -> Iterator[None]:
+    try:
+        yield
+    except (ImportError, gymnasium.error.DependencyNotInstalled) as error:
+        missing = getattr(error, "name", None) or getattr(error.__cause__, "name", None) or ""
+        if isinstance(error, MissingExtraError) or missing.partition(".")[0] not in _EXTRAS:
+            raise
+        package = missing.partition(".")[0]
+        raise MissingExtraError(
+            f'{name} needs {package}, which is not installed: pip install "surefoot[{_EXTRAS[package]}]"'
+        ) from error
