@@ -20,8 +20,11 @@ from agents.presets import LearnerConfig
 from agents.vec_env import BatchVecEnv
 
 COUNTERS = (
-    *("num_timesteps", "_n_updates", "_episode_num", "_total_timesteps"),
-    *("_num_timesteps_at_start", "_current_progress_remaining"),
+    "num_timesteps",
+    "_n_updates",
+    "_episode_num",
+    "_num_timesteps_at_start",
+    "_current_progress_remaining",
 )
 REPLAY = ("observations", "next_observations", "actions", "rewards", "dones", "timeouts")
 
