@@ -69,7 +69,7 @@ def train_preferences(
         schedule=schedule,
         asynchronous=asynchronous,
         seconds_per_label=seconds_per_label,
-        teacher=dataclasses.replace(config.teacher, kind=teacher, mistake_probability=teacher_errors),
+        teacher=dataclasses.replace(config.teacher, kind=teacher, error_rate=teacher_errors),
     )
     config = with_settings(config, settings)
     from agents.preferences.job import start
@@ -105,7 +105,7 @@ def train_rl(
 
     config = RlConfig(
         env=env,
-        steps=steps or default_steps(env, algorithm),
+        steps=steps or default_steps(env),
         seed=seed,
         learner=default_learner(env, algorithm),
         preferences=preferences,
@@ -199,15 +199,16 @@ def doctor(json_output: Annotated[bool, tyro.conf.arg(name="json")] = False, qui
 
     Args:
         json_output: Print JSON instead of a table.
-        quick: Leave out what takes seconds (rendering, measuring environments).
+        quick: Leave out what takes seconds (measuring the environments).
     """
-    from robot.doctor import checks, print_table, to_json
+    from robot.doctor import checks, failures, print_table, to_json
 
     found = checks(quick=quick)
     if json_output:
         print(to_json(found))
     else:
         print_table(found)
+    sys.exit(failures(found) > 0)
 
 
 def envs() -> None:

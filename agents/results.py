@@ -166,7 +166,7 @@ def mistake_rate(config: Mapping[str, Any]) -> float | None:
     teacher = config.get("teacher")
     if not isinstance(teacher, Mapping) or teacher.get("kind") != "mistake":
         return None
-    return finite(teacher.get("mistake_probability"))
+    return finite(teacher.get("error_rate"))
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -24,7 +24,7 @@ def write_synthetic_run(path: Path, *, labels: int = 140, seed: int = 0, final: 
         "seed": seed,
         "learner": {"algorithm": "ppo", "learning_rate": 1e-3, "hidden": [64, 64], "copies": 16},
         "reward": {"members": 3, "hidden": [64, 64], "error_rate": 0.1, "initial_l2": 1e-4},
-        "teacher": {"kind": "mistake", "mistake_probability": 0.1},
+        "teacher": {"kind": "mistake", "error_rate": 0.1},
         "selector": "information_gain",
         "asynchronous": False,
     }

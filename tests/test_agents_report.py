@@ -34,7 +34,7 @@ def run(original: Path, tmp_path: Path) -> Path:
 
 def pendulum(**changes: Any) -> Results:
     """A run with 140 labels and both bounds; `changes` replace its parts."""
-    teacher = {"kind": "mistake", "mistake_probability": 0.1}
+    teacher = {"kind": "mistake", "error_rate": 0.1}
     parts: dict[str, Any] = {
         "path": Path("runs/demo"),
         "config": {"env": "classic:Pendulum", "labels": 140, "steps": 1000, "teacher": teacher},

@@ -12,8 +12,8 @@ from agents.preferences.reward import RewardEnsemble
 
 STATE_ROWS = 2048
 """steps a forward pass of state networks takes: their activations stay in the processor's cache"""
-PIXEL_ROWS = 800
-"""steps a forward pass of pixel networks takes: 16 pairs of 25 steps, 90 MB of input"""
+PIXEL_ROWS = 256
+"""steps a forward pass of pixel networks takes: 5 pairs of 25 steps, 29 MB of input"""
 
 
 class PairBatches:

@@ -4,25 +4,29 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-
-from agents.preferences.comparison import Query
 
 Array = NDArray[Any]
 
 _POISSON = np.cumsum([math.exp(-1) / math.factorial(count) for count in range(12)])
 
 
-def fold_key(query: Query) -> int:
-    """64 bits that stand for the pair of clips in whatever order.
+def fold_key(left: Mapping[str, Array], right: Mapping[str, Array]) -> int:
+    """64 bits that stand for a pair of clips, {stream: array}, in whatever order.
 
-    A pair asked again, or answered by several people, thus never trains a member and validates it too.
+    A pair asked again, or answered by several people, thus never trains a member and validates it
+    too. It is made of what the ensemble sees alone: a clip's id covers the hidden true reward as well.
     """
-    pair = "|".join(sorted((str(query.left), str(query.right))))
-    return int.from_bytes(hashlib.sha256(pair.encode()).digest()[:8], "little")
+    first, second = sorted((_content(left), _content(right)))
+    return int.from_bytes(hashlib.sha256(first + b"|" + second).digest()[:8], "little")
+
+
+def _content(clip: Mapping[str, Array]) -> bytes:
+    return b"".join(np.ascontiguousarray(clip[name]).tobytes() for name in sorted(clip))
 
 
 def bootstrap_weights(seed: int, members: int, keys: Array) -> Array:

@@ -60,7 +60,7 @@ class ComparisonSet:
             for name, stream in clip.items():
                 self._arrays[name][row, side] = stream
         self._arrays["targets"][row] = comparison.target
-        self._arrays["keys"][row] = fold_key(query)
+        self._arrays["keys"][row] = fold_key(*clips)
         self._arrays["labels"][row] = self.added
         self.added += 1
         return True

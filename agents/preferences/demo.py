@@ -25,6 +25,9 @@ def demo_config(seed: int, quick: bool) -> PreferenceConfig:
     config = preference_config(
         ENV, labels=30 if quick else LABELS, steps=6_000 if quick else STEPS, seed=seed
     )
+    # Like a person it also calls close pairs a tie, and skips pairs that show nothing.
+    teacher = dataclasses.replace(config.teacher, equal_threshold=0.05, skip_threshold=0.05)
+    config = dataclasses.replace(config, teacher=teacher)
     if quick:
         config = dataclasses.replace(config, evaluations=2, evaluation_episodes=2, final_episodes=2)
     return config
@@ -82,7 +85,8 @@ def _tell(path: Path, report: Path, summary: dict[str, Any]) -> None:
     bounds = json.loads((path / "bounds.json").read_text(encoding="utf-8"))
     _say(
         f"true return {summary['final_return']:.0f} on the learnt reward; "
-        f"{bounds['true_reward_return']:.0f} on the true one; {bounds['random_return']:.0f} at random: score {summary['score']:.2f}"
+        f"{bounds['true_reward_return']:.0f} on the true one; {bounds['random_return']:.0f} at random: "
+        f"score {summary['score']:.2f}"
     )
     _say(f"report: {report}")
     _say(f"go on:  surefoot resume {path} --steps {2 * summary['steps']} --labels {2 * summary['labels']}")

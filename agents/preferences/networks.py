@@ -98,25 +98,28 @@ class PixelEnsemble(nn.Module):
     def forward(self, inputs: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Rewards (K, N) of frames (N, stack, H, W) in 0..255. generator: of dropout masks while training."""
         h = inputs.float() * (1 / 255)
-        for layer, (_, _, stride) in enumerate(CONVOLUTIONS):
-            weight = self.weights[layer].flatten(0, 1)  # (K * 16, channels, kernel, kernel)
-            # The first layer sees one input for all members; after it each group is a member.
-            h = F.conv2d(h, weight, stride=stride, groups=1 if layer == 0 else self.members)
-            h = F.batch_norm(
-                h,
-                self.running_mean[layer],
-                self.running_variance[layer],
-                self.scales[layer],
-                self.shifts[layer],
-                self.training,
-                BATCH_NORM_MOMENTUM,
-                BATCH_NORM_EPSILON,
-            )
-            h = F.leaky_relu(h, SLOPE, inplace=True)  # (N, K * 16, height, width)
+        for layer in range(len(CONVOLUTIONS)):
+            h = F.leaky_relu(self._convolve(h, layer), SLOPE, inplace=True)  # (N, K * 16, height, width)
             h = _dropout(h, self.dropout if self.training else 0.0, generator)
         h = h.unflatten(1, (self.members, -1)).flatten(2).transpose(0, 1)  # (K, N, features)
         h = F.leaky_relu(torch.baddbmm(self.biases[0], h, self.weights[-2]), SLOPE)  # (K, N, 64)
         return torch.baddbmm(self.biases[1], h, self.weights[-1]).squeeze(-1)
+
+    def _convolve(self, h: Tensor, layer: int) -> Tensor:
+        """A convolution and its batch normalisation, which while not training is part of the weights."""
+        stride = CONVOLUTIONS[layer][2]
+        # The first layer sees one input for all members; after it each group is a member.
+        groups = 1 if layer == 0 else self.members
+        weight = self.weights[layer].flatten(0, 1)  # (K * 16, channels, kernel, kernel)
+        mean, variance = self.running_mean[layer], self.running_variance[layer]
+        scale, shift = self.scales[layer], self.shifts[layer]
+        if not self.training:
+            factor = scale * torch.rsqrt(variance + BATCH_NORM_EPSILON)
+            return F.conv2d(
+                h, weight * factor[:, None, None, None], shift - mean * factor, stride, groups=groups
+            )
+        h = F.conv2d(h, weight, stride=stride, groups=groups)
+        return F.batch_norm(h, mean, variance, scale, shift, True, BATCH_NORM_MOMENTUM, BATCH_NORM_EPSILON)
 
     def penalty(self) -> Tensor:
         """(K,) sum of each member's squared weights."""
@@ -132,8 +135,12 @@ def _dropout(h: Tensor, share: float, generator: torch.Generator | None) -> Tens
     """With masks from an own generator, so that a fit depends on its arguments alone."""
     if share == 0.0:
         return h
-    keep = 1.0 - share
-    return h * torch.empty_like(h).bernoulli_(keep, generator=generator).div_(keep)
+    # A byte decides about a unit (shares in 256ths): 5 times as fast as drawing a number for each.
+    draws = torch.empty((h.numel() + 7) // 8, dtype=torch.int64, device=h.device)
+    draws.random_(-(2**63), None, generator=generator)
+    keep = max(1, round(256 * (1.0 - share)))
+    mask = (draws.view(torch.uint8)[: h.numel()] < keep).view(h.shape)
+    return h * (mask * (256 / keep))
 
 
 def _squares(weights: nn.ParameterList) -> Tensor:

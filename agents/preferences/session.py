@@ -60,7 +60,7 @@ class LabelSession:
         self, folder: Path, answers: Answers, data: ComparisonSet, *, late_answers: bool = False
     ) -> None:
         """late_answers: use those of the log that a checkpoint did not know yet (asynchronous mode)."""
-        self.dataset = EpisodeDataset(folder / "clips")
+        self.dataset = EpisodeDataset(folder / "clips", durable=False)
         self.log = LabelLog(folder / "labels.jsonl")
         self.data = data
         self.used: list[str] = []
@@ -98,6 +98,8 @@ class LabelSession:
     def collect(self) -> int:
         """Takes in what has been answered; returns how many answers came."""
         fresh = self._answers.poll()
+        if fresh:
+            self.dataset.flush()  # clips are durable before an answer that names them is
         for comparison in fresh:
             self.log.append(comparison)
         found, self._found = self._found, []

@@ -56,7 +56,7 @@ def rows() -> list[Row]:
     ablation = replace(
         pendulum, table="Ablations", name="online, clips, information gain", labels=100, target=None
     )
-    flipped = ("teacher.mistake_probability=0.2",)
+    flipped = ("teacher.error_rate=0.2",)
     return [
         pendulum,
         replace(pendulum, name="700 labels", labels=700, target=0.95),
