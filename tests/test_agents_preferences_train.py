@@ -232,13 +232,8 @@ def test_pixels_are_learnt_from_with_the_convolutional_ensemble(tmp_path):
     config = with_settings(
         config,
         [
-            *(
-                "learner.n_envs=4",
-                "learner.n_steps=32",
-                "learner.n_epochs=1",
-                "clip_steps=4",
-                "label_batch=4",
-            ),
+            *("learner.n_envs=4", "learner.n_steps=32", "learner.batch_size=64"),
+            *("learner.n_epochs=1", "clip_steps=4", "label_batch=4"),
             *("reward.initial_minibatches=2", "reward.update_minibatches=1"),
             *("evaluations=0", "final_episodes=2"),
         ],
