@@ -17,9 +17,6 @@ from envs.tasks import task_info
 
 _log = logging.getLogger(__name__)
 
-# mjtWarning, from BADQPOS on: a NaN or a huge value in qpos, qvel, qacc or ctrl. MuJoCo then resets the
-# simulation in silence, which would look like a jump to the start in the middle of an episode.
-FIRST_BAD_WARNING = 3
 BAD_NAMES = ("qpos", "qvel", "qacc", "ctrl (the action)")
 
 
@@ -46,6 +43,7 @@ class MujocoEnv(gymnasium.Env):
         self.observation_space = observation_space(self.task, self.inner)
         self._elapsed = 0
         self._rotations = 0.0
+        self._bad = bad_warnings()
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -94,7 +92,7 @@ class MujocoEnv(gymnasium.Env):
 
     def _expect_stable(self) -> None:
         # Zeroed by every reset, so what is not zero came with this episode.
-        counts = np.asarray(self.inner.data.warning.number)[FIRST_BAD_WARNING:]
+        counts = np.asarray(self.inner.data.warning.number)[self._bad]
         if counts.any():
             raise diverged(self.task, 0, self._elapsed, counts)
 
@@ -121,6 +119,17 @@ def observation_space(task: MujocoTask, inner: Any) -> gymnasium.spaces.Space[An
     names = ("qpos", "qvel", *task.fields)
     size = task.observe({name: np.asarray(getattr(inner.data, name))[None] for name in names}).shape[1]
     return gymnasium.spaces.Box(-np.inf, np.inf, (size,), np.float64)
+
+
+def bad_warnings() -> slice:
+    """Where MuJoCo counts NaN and huge values, by BAD_NAMES.
+
+    It then resets the simulation in silence, which would look like a jump to the start.
+    """
+    import mujoco
+
+    first = int(mujoco.mjtWarning.mjWARN_BADQPOS)  # its number depends on the version
+    return slice(first, first + len(BAD_NAMES))
 
 
 def diverged(task: MujocoTask, copy: int, step: int, counts: Array) -> FloatingPointError:

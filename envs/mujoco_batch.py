@@ -15,7 +15,7 @@ import numpy as np
 from gymnasium.utils.seeding import np_random
 
 from envs.batch import Array, BatchStep
-from envs.mujoco import FIRST_BAD_WARNING, diverged, load_gymnasium, observation_space
+from envs.mujoco import bad_warnings, diverged, load_gymnasium, observation_space
 from envs.mujoco_spec import Fields, Motion
 from envs.mujoco_tasks import TASKS, full_rotations
 from envs.tasks import task_info
@@ -71,6 +71,7 @@ class MujocoBatch:
         self._batch = Batch(single.model, n, self.threads, persistent=self.task.contact_wrenches)
         self._model, self._scratch = single.model, single.data
         self._fields = self._bind()
+        self._bad = bad_warnings()
         self._generators = [np_random(seed + i)[0] for i in range(n)]
         self._elapsed = np.zeros(n, np.int64)
         self._rotations = np.zeros(n)
@@ -200,7 +201,7 @@ class MujocoBatch:
         return reward, infos
 
     def _expect_stable(self) -> None:
-        counts = self._batch.warning[:, FIRST_BAD_WARNING:, 1]
+        counts = self._batch.warning[:, self._bad, 1]
         if counts.any():
             copy = int(np.flatnonzero(counts.any(axis=1))[0])
             raise diverged(self.task, copy, int(self._elapsed[copy]), counts[copy])

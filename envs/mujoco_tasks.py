@@ -12,9 +12,6 @@ import numpy as np
 from envs.batch import Array
 from envs.mujoco_spec import Fields, Motion, MujocoTask, draw_reacher, normal_speed_noise, uniform_noise
 
-FULL_TURN_SLACK = 0.2
-"""rad from upright at which a turn counts as full: the bound within which Hopper counts as healthy."""
-
 
 def _effort(actions: Array) -> Array:
     return np.sum(np.square(actions), axis=1)
@@ -74,19 +71,26 @@ def _observe_backflip(fields: Fields) -> Array:
 def _backflip_teacher(motion: Motion) -> Array:
     """Our scripted teacher of the backflip (Christiano et al. 2017, 3.2, used people instead).
 
-    In the air: the backward pitch rate (rad/s), worth more the higher the body is, so that spinning
-    flat over the ground pays little. On the ground: standing upright, so that flips are landed.
+    The backward pitch rate (rad/s) pays, in the air more than on the ground and more the higher the
+    body is; on the ground standing upright pays a little. The rate keeps its sign also on the ground:
+    otherwise half a flip, landed on the head and undone by rolling forward, pays for ever.
     """
     airborne = motion.fields["ncon"].reshape(-1) == 0
-    spin = np.clip(-motion.qvel[:, 2], -10, 10)
-    lift = np.clip(motion.height(1), 0.0, 2.0)
-    upright = np.cos(motion.qpos[:, 2])
-    return np.where(airborne, spin * lift, 0.3 * upright * lift) + 0.3 * (motion.height(1) - 1.0)
+    height, spin = np.clip(motion.height(1), 0.0, 2.0), -motion.qvel[:, 2]
+    turning = spin * (0.7 + 0.3 * height * airborne)
+    landed = np.where(airborne, 0.0, 0.3 * height * np.cos(motion.qpos[:, 2]))
+    return turning + landed + 0.3 * (motion.height(1) - 1.0)
 
 
 def full_rotations(qpos: Array) -> Array:
-    """(N,) full backward turns of Hopper's torso since upright; its pitch is unwrapped."""
-    return np.floor((FULL_TURN_SLACK - qpos[:, 2]) / (2 * np.pi))
+    """(N,) full backward turns of Hopper's torso, 0 unless it is upright now.
+
+    Upright is what gymnasium calls healthy: 0.7 m high and within 0.2 rad. The pitch is unwrapped.
+    """
+    pitch = qpos[:, 2]
+    turns = np.round(-pitch / (2 * np.pi))
+    upright = (np.abs(pitch + 2 * np.pi * turns) < 0.2) & (qpos[:, 1] > 0.7)
+    return np.where(upright, np.maximum(turns, 0.0), 0.0)
 
 
 _HOPPER_BACKFLIP = MujocoTask(
