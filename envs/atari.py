@@ -134,22 +134,22 @@ class AtariEnv(gymnasium.Env[NDArray[np.uint8], np.int64]):
         self._ale = ale_py.ALEInterface()
         self._ale.setFloat("repeat_action_probability", 0.0)
         self._noops = NoopDraw(0)
-        self._load_rom(0)
+        self._load_rom()
         self._actions = self._ale.getMinimalActionSet()
         self.action_space = gymnasium.spaces.Discrete(len(self._actions))
         self._screens = np.zeros((2, *SCREEN), np.uint8)
         self._stack = np.zeros((STACK, SIZE, SIZE), np.uint8)
         self._lives = self._steps = 0
-        self._serve = self._game_goes_on = self._seeded = False
+        self._serve = self._game_goes_on = False
+        self._fresh = True
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[NDArray[np.uint8], dict[str, Any]]:
         """Starts a game; after a mere loss of a life goes on with the one that is under way."""
         super().reset(seed=seed)
-        if seed is not None or not self._seeded:
-            self._load_rom(int(self.np_random.integers(2**31)) if seed is None else seed % 2**31)
-            self._seeded = True
+        if seed is not None or self._fresh:
+            self._seed(int(self.np_random.integers(2**31)) if seed is None else seed % 2**31)
         elif self._game_goes_on:
             self._game_goes_on = False
             return self._stack.copy(), {}
@@ -201,7 +201,7 @@ class AtariEnv(gymnasium.Env[NDArray[np.uint8], np.int64]):
         self._noops.set_state(state["noops"])
         self._lives, self._steps = (int(number) for number in state["numbers"][:2])
         self._serve, self._game_goes_on = (bool(number) for number in state["numbers"][2:])
-        self._seeded = True
+        self._fresh = False
         return self._stack.copy()
 
     def _preference_outcome(
@@ -215,11 +215,17 @@ class AtariEnv(gymnasium.Env[NDArray[np.uint8], np.int64]):
         info = {"true_reward": float(true_reward), "score": float(score)}
         return self._stack.copy(), 0.0, False, self._steps >= self._episode_steps, info
 
-    def _load_rom(self, seed: int) -> None:
+    def _load_rom(self) -> None:
         from ale_py import roms
 
-        self._ale.setInt("random_seed", seed)
         self._ale.loadROM(roms.get_rom_path(self._game.rom))
+
+    def _seed(self, seed: int) -> None:
+        # The emulator itself draws nothing without sticky actions, but what was played leaves traces
+        # in it that a new game does not wipe out. Loading takes 0.1 s.
+        if not self._fresh:
+            self._load_rom()
+        self._fresh = False
         self._noops = NoopDraw(seed)
 
     def _start_game(self) -> None:
