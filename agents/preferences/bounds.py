@@ -11,6 +11,7 @@ import numpy as np
 
 from agents.evaluate import evaluate, random_policy
 from agents.runs import write_json
+from envs.catalog import make_vec
 
 
 def score(preferences: float, random: float, true_reward: float) -> float:
@@ -23,12 +24,19 @@ def score(preferences: float, random: float, true_reward: float) -> float:
 
 
 def baseline_returns(env: str, seed: int, episodes: int) -> dict[str, float]:
-    """Mean true return of random actions and of standing still, as the zero of the score.
+    """Mean true return of random actions, and of zero actions, as an untrained policy hardly moves.
 
-    The better of the two is the honest zero: on Reacher doing nothing beats random actions.
+    The better of the two is the honest zero of the score: on Reacher standing still beats random actions.
     """
-    policy = random_policy(env, seed)
-    return {"random_return": float(np.mean(evaluate(env, policy, episodes, seed).returns))}
+    space = make_vec(env, 1, seed, preferences=True).action_space
+    returns = {"random_return": evaluate(env, random_policy(env, seed), episodes, seed).mean}
+    if space.shape:
+        still = np.zeros(space.shape, dtype=space.dtype)
+        still_policy = evaluate(
+            env, lambda raw: np.broadcast_to(still, (len(raw), *still.shape)), episodes, seed
+        )
+        returns["untrained_return"] = still_policy.mean
+    return returns
 
 
 def write_bounds(
@@ -40,8 +48,10 @@ def write_bounds(
     Raises ValueError when that run is of another environment.
     """
     summary = json.loads((run / "summary.json").read_text(encoding="utf-8"))
-    bounds: dict[str, Any] = baseline_returns(summary["env"], seed, episodes)
-    bounds["untrained_return"] = summary.get("untrained_return", bounds["random_return"])
+    known = run / "bounds.json"
+    bounds: dict[str, Any] = json.loads(known.read_text(encoding="utf-8")) if known.exists() else {}
+    if "random_return" not in bounds:
+        bounds = baseline_returns(summary["env"], seed, episodes)
     if true_reward_run is not None:
         best = json.loads((true_reward_run / "summary.json").read_text(encoding="utf-8"))
         if best["env"] != summary["env"]:
@@ -51,7 +61,7 @@ def write_bounds(
             )
         bounds["true_reward_return"] = best["final_return"]
         bounds["true_reward_curve"] = _curve(true_reward_run)
-        zero = max(bounds["random_return"], bounds["untrained_return"])
+        zero = max(bounds["random_return"], bounds.get("untrained_return", -math.inf))
         summary["score"] = score(summary["final_return"], zero, best["final_return"])
         write_json(run / "summary.json", summary)
     write_json(run / "bounds.json", bounds)
