@@ -41,7 +41,7 @@ section { margin-top: 2.5rem; }
 .cards dd.note { font-size: .8rem; font-weight: 400; line-height: 1.4; }
 figure { margin: 0; min-width: 0; }
 figcaption { margin-bottom: .5rem; font-weight: 600; font-size: .95rem; }
-.grid { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 380px), 1fr));
+.grid { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 380px), 1fr));
   gap: .9rem; }
 .clips { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 300px), 1fr));
   gap: .9rem; }
