@@ -1,0 +1,249 @@
+"""Training steps per second, ours beside plain stable-baselines3: A2C on Atari, PPO and TRPO on Hopper.
+
+    python tests/benchmarks/bench_end_to_end.py            # about ten minutes
+    python tests/benchmarks/bench_end_to_end.py --quick    # about one
+    python tests/benchmarks/bench_end_to_end.py --curves   # PPO Hopper learning curves: JSON and PNG
+
+Everything runs in this process, one after the other in rounds (A B C A B C …), so that other work on the
+machine hits all alike. The peer has stable-baselines3's own wrappers and defaults, once with one thread of
+torch and once with torch's default; the ratios compare with whichever of the two is faster.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import numpy as np
+import torch
+from sb3_contrib import TRPO
+from stable_baselines3 import A2C, PPO
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.env_util import make_atari_env, make_vec_env
+from stable_baselines3.common.logger import Logger
+from stable_baselines3.common.vec_env import VecFrameStack, VecNormalize
+
+from agents.evaluate import play
+from agents.presets import A2C_ATARI, LearnerConfig, default_learner
+from agents.sb3 import Learner, learner_env
+from envs.catalog import make_vec
+
+DEFAULT_THREADS = torch.get_num_threads()
+
+
+@dataclass
+class Contestant:
+    """Something that trains: `advance(steps)` gives the steps it really took."""
+
+    name: str
+    advance: Callable[[int], int]
+    threads: int
+    wall: list[float] = field(default_factory=list)
+    """seconds a step, one entry a round"""
+    cpu: list[float] = field(default_factory=list)
+
+    def round(self, steps: int) -> None:
+        torch.set_num_threads(self.threads)
+        wall, cpu = time.perf_counter(), time.process_time()
+        taken = self.advance(steps)
+        self.wall.append((time.perf_counter() - wall) / taken)
+        self.cpu.append((time.process_time() - cpu) / taken)
+
+
+def ours(name: str, env_name: str, config: LearnerConfig) -> Contestant:
+    env = make_vec(env_name, config.n_envs, 0, threads=config.env_threads)
+    learner = Learner(config, learner_env(config, env), 0, 10_000_000)
+
+    def advance(steps: int) -> int:
+        before = learner.steps
+        while learner.steps < before + steps:
+            learner.iterate()
+        return learner.steps - before
+
+    return Contestant(name, advance, config.torch_threads)
+
+
+def peer(name: str, model: BaseAlgorithm, threads: int) -> Contestant:
+    model.set_logger(Logger(None, []))
+
+    def advance(steps: int) -> int:
+        before = model.num_timesteps
+        model.learn(steps, reset_num_timesteps=before == 0, log_interval=10_000)
+        return model.num_timesteps - before
+
+    return Contestant(name, advance, threads)
+
+
+def atari_peer(name: str, threads: int) -> Contestant:
+    env = VecFrameStack(make_atari_env("BreakoutNoFrameskip-v4", n_envs=16, seed=0), 4)
+    return peer(name, A2C("CnnPolicy", env, ent_coef=0.01, seed=0, device="cpu"), threads)
+
+
+def hopper_peer(name: str, algorithm: str, threads: int) -> Contestant:
+    env = make_vec_env("Hopper-v5", n_envs=8, seed=0)
+    options: dict[str, Any] = {"n_steps": 256, "seed": 0, "device": "cpu"}
+    model = PPO("MlpPolicy", env, **options) if algorithm == "ppo" else TRPO("MlpPolicy", env, **options)
+    return peer(name, model, threads)
+
+
+def contests() -> dict[str, Callable[[], list[Contestant]]]:
+    hopper = default_learner("mujoco:Hopper", "ppo")
+    trpo = default_learner("mujoco:Hopper", "trpo")
+    return {
+        "a2c": lambda: [
+            atari_peer("SB3 A2C, 1 torch thread", 1),
+            atari_peer(f"SB3 A2C, {DEFAULT_THREADS} torch threads (default)", DEFAULT_THREADS),
+            ours("ours A2C", "atari:Breakout", replace(A2C_ATARI, bf16_features=False)),
+            ours("ours A2C, bf16 features", "atari:Breakout", replace(A2C_ATARI, bf16_features=True)),
+        ],
+        "ppo": lambda: [
+            hopper_peer("SB3 PPO, 1 torch thread", "ppo", 1),
+            hopper_peer(f"SB3 PPO, {DEFAULT_THREADS} torch threads (default)", "ppo", DEFAULT_THREADS),
+            ours("ours PPO, batch 64 as SB3", "mujoco:Hopper", replace(hopper, batch_size=64)),
+            ours(f"ours PPO, batch {hopper.batch_size}", "mujoco:Hopper", hopper),
+        ],
+        "trpo": lambda: [
+            hopper_peer("SB3 TRPO, 1 torch thread", "trpo", 1),
+            hopper_peer(f"SB3 TRPO, {DEFAULT_THREADS} torch threads (default)", "trpo", DEFAULT_THREADS),
+            ours("ours TRPO", "mujoco:Hopper", trpo),
+        ],
+    }
+
+
+def compare(
+    name: str, build: Callable[[], list[Contestant]], rounds: int, seconds: float
+) -> dict[str, float]:
+    """Prints a table; ratios of ours (the last) to the faster of the two peers, medians over rounds."""
+    contestants = build()
+    for contestant in contestants:  # first rollout, first update, first allocation
+        contestant.round(2048 if name != "a2c" else 160)
+    first = {contestant.name: contestant.wall.pop() for contestant in contestants}
+    for contestant in contestants:
+        contestant.cpu.clear()
+    for _ in range(rounds):
+        for contestant in contestants:
+            contestant.round(max(int(seconds / first[contestant.name]), 160))
+    print(f"\n{name}: median of {rounds} rounds")
+    print(f"{'':44}{'steps/s':>9}{'cpu us/step':>13}{'ratio':>8}{'cpu ratio':>11}")
+    best = min(contestants[:2], key=lambda one: statistics.median(one.wall))
+    cheapest = min(contestants[:2], key=lambda one: statistics.median(one.cpu))
+    for one in contestants:
+        ratio = statistics.median(b / a for a, b in zip(one.wall, best.wall, strict=True))
+        cpu_ratio = statistics.median(b / a for a, b in zip(one.cpu, cheapest.cpu, strict=True))
+        rate, cost = 1 / statistics.median(one.wall), statistics.median(one.cpu) * 1e6
+        print(f"{one.name:44}{rate:9.0f}{cost:13.0f}{ratio:8.2f}{cpu_ratio:11.2f}")
+    return {f"{name}_ratio_to_sb3": round(ratio, 3), f"{name}_cpu_ratio_to_sb3": round(cpu_ratio, 3)}
+
+
+def curves(seeds: int, steps: int, folder: Path) -> dict[str, float]:
+    """True return on gymnasium's Hopper-v5 at equal steps: our settings, and SB3's with VecNormalize."""
+    points = 10
+    results: dict[str, list[list[float]]] = {"ours": [], "sb3": []}
+    for seed in range(seeds):
+        results["ours"].append(_our_curve(seed, steps, points))
+        results["sb3"].append(_peer_curve(seed, steps, points))
+        print(
+            f"seed {seed}: ours {results['ours'][-1][-1]:.0f}, SB3 {results['sb3'][-1][-1]:.0f}", flush=True
+        )
+    at = [steps * (k + 1) // points for k in range(points)]
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "ppo_hopper_curves.json").write_text(json.dumps({"steps": at, **results}), encoding="utf-8")
+    _plot(at, results, folder / "ppo_hopper_curves.png")
+    finals = {name: float(np.median([row[-1] for row in rows])) for name, rows in results.items()}
+    areas = {
+        f"{name}_area": float(np.median([np.mean(row) for row in rows])) for name, rows in results.items()
+    }
+    return {f"ppo_hopper_final_{name}": value for name, value in finals.items()} | areas
+
+
+def _our_curve(seed: int, steps: int, points: int) -> list[float]:
+    config = default_learner("mujoco:Hopper", "ppo")
+    env = make_vec("mujoco:Hopper", config.n_envs, seed)
+    learner = Learner(config, learner_env(config, env), seed, steps)
+    curve: list[float] = []
+    while learner.steps < steps:
+        learner.iterate()
+        while len(curve) < points and learner.steps >= steps * (len(curve) + 1) // points:
+            curve.append(_score(learner.predict))
+    return curve
+
+
+def _peer_curve(seed: int, steps: int, points: int) -> list[float]:
+    env = VecNormalize(make_vec_env("Hopper-v5", n_envs=8, seed=seed), gamma=0.99)
+    model = PPO("MlpPolicy", env, n_steps=256, seed=seed, device="cpu")
+    contestant = peer("", model, 1)
+    curve = []
+    for point in range(points):
+        contestant.advance(steps * (point + 1) // points - model.num_timesteps)
+        curve.append(_score(lambda raw: model.predict(env.normalize_obs(raw), deterministic=True)[0]))
+    return curve
+
+
+def _score(predict: Callable[[np.ndarray], np.ndarray]) -> float:
+    env = make_vec("mujoco:Hopper", 10, 77)
+    scores = play(env, predict, 20, 77)
+    env.close()
+    return scores.mean
+
+
+def _plot(at: list[int], results: dict[str, list[list[float]]], path: Path) -> None:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6, 4), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots()
+    for (name, rows), colour in zip(results.items(), ("tab:blue", "tab:orange"), strict=True):
+        for row in rows:
+            axes.plot(at, row, color=colour, alpha=0.25)
+        axes.plot(at, np.median(rows, axis=0), color=colour, label=f"{name}, median of {len(rows)} seeds")
+    axes.set(xlabel="environment steps", ylabel="true return", title="PPO on Hopper-v5")
+    axes.legend()
+    figure.savefig(path, dpi=120)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--quick", action="store_true", help="fewer and shorter rounds")
+    parser.add_argument("--only", choices=("a2c", "ppo", "trpo"), help="one of the three")
+    parser.add_argument("--curves", action="store_true", help="learning curves instead of speed")
+    parser.add_argument("--seeds", type=int, default=3, help="of the learning curves")
+    parser.add_argument("--steps", type=int, default=200_000, help="of the learning curves")
+    parser.add_argument("--out", type=Path, default=Path("build/benchmarks"), help="folder for the curves")
+    options = parser.parse_args()
+    warnings.filterwarnings("ignore", module="gymnasium")
+    import ale_py
+
+    gymnasium.register_envs(ale_py)
+    cores = len(os.sched_getaffinity(0))
+    print(
+        f"{platform.processor() or platform.machine()}, {cores} cores, load {os.getloadavg()[0]:.1f}, ",
+        end="",
+    )
+    print(f"python {platform.python_version()}, torch {torch.__version__}")
+    torch.set_num_threads(1)
+    if options.curves:
+        result = curves(options.seeds, 20_000 if options.quick else options.steps, options.out)
+    else:
+        result = {}
+        rounds, seconds = (2, 2.0) if options.quick else (5, 8.0)
+        for name, build in contests().items():
+            if options.only in (None, name):
+                result |= compare(name, build, rounds, seconds)
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()
