@@ -51,8 +51,8 @@ class Row:
 
 def rows() -> list[Row]:
     pendulum = Row("Pendulum", "200 labels", "classic:Pendulum", 200, 122_880, target=0.9)
-    reacher = Row("Reacher", "350 labels", "mujoco:Reacher", 350, 300_000, target=0.7)
-    cheetah = Row("HalfCheetah", "700 labels", "mujoco:HalfCheetah", 700, 500_000, target=0.8)
+    reacher = Row("Reacher", "350 labels", "mujoco:Reacher", 350, 200_000, target=0.7)
+    cheetah = Row("HalfCheetah", "700 labels", "mujoco:HalfCheetah", 700, 300_000, target=0.8)
     ablation = replace(
         pendulum, table="Ablations", name="online, clips, information gain", labels=100, target=None
     )
@@ -61,8 +61,8 @@ def rows() -> list[Row]:
         pendulum,
         replace(pendulum, name="700 labels", labels=700, target=0.95),
         replace(pendulum, name="100 labels", labels=100, target=None),
-        Row("Hopper", "700 labels", "mujoco:Hopper", 700, 160_000, target=0.9),
-        Row("Hopper", "350 labels", "mujoco:Hopper", 350, 160_000),
+        Row("Hopper", "700 labels", "mujoco:Hopper", 700, 163_840, target=0.9),
+        Row("Hopper", "350 labels", "mujoco:Hopper", 350, 163_840),
         reacher,
         replace(reacher, name="700 labels", labels=700, target=0.9),
         cheetah,

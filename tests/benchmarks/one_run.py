@@ -29,6 +29,7 @@ def main() -> None:
     parser.add_argument("--run", type=Path, required=True)
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
     options = parser.parse_args()
+    options.set.append("learner.env_threads=1")  # runs stand side by side: one core each
     if options.labels:
         config = preference_config(
             options.env,
