@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
-from envs.catalog import make_vec
 
 from envs.batch import Array, BatchEnv
+from envs.catalog import make_vec
 
 Predict = Callable[[Array], Array]
 
@@ -20,6 +20,11 @@ class Scores:
     returns: Array
     lengths: Array
     successes: Array = field(default_factory=lambda: np.zeros(0, dtype=bool))
+
+    @property
+    def success_rate(self) -> float | None:
+        """Share of episodes that succeeded; None where the task knows no success."""
+        return float(np.mean(self.successes)) if len(self.successes) else None
 
     @property
     def mean(self) -> float:
@@ -74,8 +79,8 @@ def play(env: BatchEnv, predict: Predict, episodes: int, seed: int) -> Scores:
                 quota[index] -= 1
                 returns[index].append(float(total[index]))
                 lengths[index].append(int(steps[index]))
-                if "success" in step.infos:
-                    successes[index].append(bool(step.infos["success"][index]))
+                if "is_success" in step.infos:
+                    successes[index].append(bool(step.infos["is_success"][index]))
             total[index], steps[index] = 0.0, 0
         observations = step.observations
     return Scores(

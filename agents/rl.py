@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from envs.catalog import make_vec
 
 from agents.checkpoint import CheckpointError, latest_checkpoint, load_checkpoint, save_checkpoint
 from agents.configs import config_from_json
@@ -19,6 +18,7 @@ from agents.presets import LearnerConfig, RlConfig
 from agents.progress import Progress
 from agents.runs import Run, open_run, start_run, write_json
 from agents.sb3 import Learner, learner_env
+from envs.catalog import make_vec
 
 EVALUATION_SEED = 10_000
 """added to a run's seed: evaluations start where training did not"""
@@ -114,6 +114,7 @@ class RlTraining:
             "final_return": scores.mean,
             "final_return_median": float(np.median(scores.returns)),
             "final_episodes": len(scores.returns),
+            "success_rate": scores.success_rate,
             "final_length": float(np.mean(scores.lengths)),
             "cpu_seconds": self._cpu + time.process_time(),
             "wall_seconds": self._wall + time.monotonic(),

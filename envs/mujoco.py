@@ -70,7 +70,7 @@ class MujocoEnv(gymnasium.Env):
             observation = self.task.observe(fields)[0]
         if self.task.count_rotations:
             self._rotations = max(self._rotations, float(full_rotations(fields["qpos"])[0]))
-            info["rotations"] = self._rotations
+            info["rotations"], info["is_success"] = self._rotations, self._rotations >= 1
         info["true_reward"] = float(reward)
         returned = 0.0 if self.preferences else float(reward)
         return observation, returned, bool(terminated), self._elapsed >= self.episode_steps, info

@@ -41,7 +41,7 @@ class MujocoBatch:
     """BatchEnv over one MuJoCo task; both variants as in `MujocoEnv`.
 
     threads: simulation threads, the caller's included; None for all usable cores.
-    infos: "true_reward", "x_position" (m) where the task has one, "rotations" for the backflip.
+    infos: "true_reward", "x_position" (m) where the task has one; "rotations", "is_success" for the backflip.
     Raises FloatingPointError when a simulation diverges; reset() makes the batch usable again.
     """
 
@@ -197,7 +197,7 @@ class MujocoBatch:
             infos["x_position"] = self._fields["qpos"][:, 0].copy()
         if self.task.count_rotations:
             self._rotations = np.maximum(self._rotations, full_rotations(self._fields["qpos"]))
-            infos["rotations"] = self._rotations.copy()
+            infos["rotations"], infos["is_success"] = self._rotations.copy(), self._rotations >= 1
         return reward, infos
 
     def _expect_stable(self) -> None:

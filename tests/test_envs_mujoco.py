@@ -100,8 +100,9 @@ def test_preference_episodes_have_constant_length_and_hide_the_reward(task: str)
     assert np.std(hidden) > 0
 
 
-@tasks
+@pytest.mark.parametrize("task", [task for task in TASKS if task != "HopperBackflip"])
 def test_no_torque_is_paid_for_in_the_preference_reward(task: str) -> None:
+    """The backflip's teacher pays for the joints' work, which a viewer sees as an extending leg."""
     batch = MujocoBatch(task, COPIES, seed=0, preferences=True, threads=1)
     fields = {name: batch._batch.bind(name) for name in ("qpos", "qvel", *TASKS[task].fields)}
     still = np.zeros((COPIES, *batch.action_space.shape), np.float32)

@@ -269,6 +269,7 @@ class PreferenceTrainer:
             "final_return": scores.mean,
             "final_return_median": float(np.median(scores.returns)),
             "final_episodes": len(scores.returns),
+            "success_rate": scores.success_rate,
             "held_out_accuracy": accuracy,
             "true_correlation": correlation,
             "cpu_seconds": self._cpu + time.process_time(),

@@ -67,7 +67,8 @@ def rows() -> list[Row]:
         replace(reacher, name="700 labels", labels=700, target=0.9),
         cheetah,
         replace(cheetah, name="1400 labels", labels=1400, target=None),
-        Row("MovingDot (pixels)", "300 labels", "pixel:MovingDot", 300, 100_000, target=None),
+        Row("Backflip", "900 labels", "mujoco:HopperBackflip", 900, 600_000),
+        Row("MovingDot (pixels)", "300 labels", "pixel:MovingDot", 300, 100_000),
         ablation,
         replace(ablation, name="random queries", settings=("selector=random",)),
         replace(ablation, name="variance queries", settings=("selector=variance",)),
@@ -116,9 +117,8 @@ def run(row: Row, seed: int) -> dict[str, float]:
 
 def zero(env: str) -> float:
     """The better of random actions and the untrained policy, which hardly moves: zero actions."""
-    from envs.catalog import make_vec
-
     from agents.evaluate import evaluate, random_policy
+    from envs.catalog import make_vec
 
     space = make_vec(env, 1, 0, preferences=True).action_space
     policies = [random_policy(env, 0)]
@@ -146,17 +146,20 @@ def table(
     print(
         f"\n**{name}** ({first.env}, {first.steps:,} steps, {seeds} seeds; zero of the score: {floor:.1f})\n"
     )
-    print("| run | true return, median (range) | score s, median (range) | reward accuracy | target |")
-    print("|---|---|---|---|---|")
+    columns = ("run", "true return, median (range)", "score s, median (range)")
+    columns += ("reward accuracy", "episodes that succeed, %", "target")
+    print(f"| {' | '.join(columns)} |\n{'|---' * len(columns)}|")
     found = {}
     for row in [first.bound, *chosen]:
         mine = [results[row, seed] for seed in range(seeds)]
         scores = [(one["final_return"] - floor) / (top - floor) for one in mine]
         accuracies = [one["held_out_accuracy"] for one in mine if one.get("held_out_accuracy") is not None]
         accuracy = f"{statistics.median(accuracies):.2f}" if accuracies else ""
+        successes = [one["success_rate"] for one in mine if one.get("success_rate") is not None]
+        success = spread([100 * rate for rate in successes], 0) if successes else ""
         returns = spread([one["final_return"] for one in mine], digits)
         met = verdict(row, statistics.median(scores))
-        print(f"| {row.name} | {returns} | {spread(scores, 2)} | {accuracy} | {met} |")
+        print(f"| {row.name} | {returns} | {spread(scores, 2)} | {accuracy} | {success} | {met} |")
         found[f"{name}: {row.name}"] = round(statistics.median(scores), 4)
     return found
 

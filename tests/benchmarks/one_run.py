@@ -59,6 +59,7 @@ def main() -> None:
                 "cpu_seconds": summary["cpu_seconds"],
                 "learner_steps": summary["steps"],
                 "final_return": summary["final_return"],
+                "success_rate": summary["success_rate"],
                 "held_out_accuracy": summary.get("held_out_accuracy"),
                 "peak_mib": peak,
             }
