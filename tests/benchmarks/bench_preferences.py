@@ -49,6 +49,9 @@ class Row:
         return replace(self, name="true reward", labels=0, settings=kept, target=None)
 
 
+PAPER = ("reward.members=3", "reward.crop=1.0")
+
+
 def rows() -> list[Row]:
     pendulum = Row("Pendulum", "200 labels", "classic:Pendulum", 200, 122_880, target=0.9)
     reacher = Row("Reacher", "350 labels", "mujoco:Reacher", 350, 200_000, target=0.7)
@@ -70,6 +73,7 @@ def rows() -> list[Row]:
         Row("Backflip", "900 labels", "mujoco:HopperBackflip", 900, 600_000),
         Row("MovingDot (pixels)", "300 labels", "pixel:MovingDot", 300, 100_000),
         ablation,
+        replace(ablation, name="3 members, whole clips (as the paper)", settings=PAPER),
         replace(ablation, name="random queries", settings=("selector=random",)),
         replace(ablation, name="variance queries", settings=("selector=variance",)),
         replace(ablation, name="offline: all labels first", settings=("schedule=offline",)),
