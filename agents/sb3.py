@@ -88,6 +88,8 @@ class Learner:
         reward = self._iterate_on_policy() if self.is_on_policy else self._iterate_off_policy()
         metrics = {name: float(value) for name, value in self.model.logger.name_to_value.items()}
         self.model.logger.dump()
+        if "train/entropy_loss" in metrics:
+            metrics["policy/entropy"] = -metrics.pop("train/entropy_loss")
         metrics["rollout/reward"] = reward
         episodes = self.env.take_episodes()
         metrics["rollout/episodes"] = float(len(episodes))

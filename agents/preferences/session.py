@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
+
 from agents.preferences.comparison import Comparison, Query
-from agents.preferences.data import ComparisonSet
+from agents.preferences.data import ComparisonSet, frame_stacks, single_frames
 from agents.preferences.labels import LabelLog
 from agents.preferences.teachers import Teacher
 from envs.dataset import EpisodeDataset
-from envs.episode import Clip, Episode
+from envs.episode import Array, Clip, Episode
 
 
 class Answers(Protocol):
@@ -68,6 +71,7 @@ class LabelSession:
         self._answers = answers
         self._next_index = 0
         self._open: set[str] = set()
+        self._seen: set[str] = set()
         self._known = {comparison.query.id: comparison for comparison in self.log}
         self._found: list[Comparison] = []
 
@@ -85,7 +89,8 @@ class LabelSession:
         self, pair: tuple[Episode, Episode], chosen_by: str, score: float, version: int, step: int
     ) -> None:
         """Stores both clips and puts the question; the answer comes with `collect`."""
-        left, right = (Clip(self.dataset.append(clip), 0, len(clip)) for clip in pair)
+        left, right = (self._store(clip) for clip in pair)
+        self._seen.update(clip.digest() for clip in pair)
         query = Query(self._next_index, left, right, chosen_by, float(score), version, step)
         self._next_index += 1
         self._open.add(query.id)
@@ -94,6 +99,39 @@ class LabelSession:
             self._found.append(known)
         else:
             self._answers.submit(query, *pair)
+
+    def was_asked_about(self, clip: Episode) -> bool:
+        """Whether a clip was part of any query."""
+        return clip.digest() in self._seen
+
+    def clip(self, reference: Clip) -> Episode:
+        """A clip that was asked about, as the recorder cut it."""
+        if reference.start == 0:
+            return self.dataset[reference]
+        whole = self.dataset[Clip(reference.episode, 0, reference.start + reference.length)]
+        clip = whole.slice(reference.start, reference.length)
+        stacks = frame_stacks(np.asarray(whole.observations["observation"]), reference.start + 1)
+        return replace(clip, observations={"observation": stacks})
+
+    def _store(self, clip: Episode) -> Clip:
+        """Stacked frames are kept once each, as an episode that begins stack - 1 steps before the clip."""
+        observations = np.asarray(clip.observations["observation"])
+        if observations.dtype != np.uint8 or observations.ndim != 4:
+            return Clip(self.dataset.append(clip), 0, len(clip))
+        before = observations.shape[1] - 1
+
+        def padded(stream: Array) -> Array:
+            return np.concatenate([np.zeros((before, *stream.shape[1:]), stream.dtype), stream])
+
+        episode = replace(
+            clip,
+            observations={"observation": single_frames(observations)},
+            actions=padded(clip.actions),
+            rewards=padded(clip.rewards),
+            times=padded(clip.times),
+            info={name: padded(stream) for name, stream in clip.info.items()},
+        )
+        return Clip(self.dataset.append(episode), before, len(clip))
 
     def collect(self) -> int:
         """Takes in what has been answered; returns how many answers came."""
@@ -109,17 +147,17 @@ class LabelSession:
         return len(arrived)
 
     def _use(self, comparison: Comparison) -> None:
-        self.data.add(comparison, self.dataset[comparison.left], self.dataset[comparison.right])
+        self.data.add(comparison, self.clip(comparison.left), self.clip(comparison.right))
         self.used.append(comparison.query.id)
         self._open.discard(comparison.query.id)
 
     def state_dict(self) -> dict[str, Any]:
         """Which answers were used, in order."""
-        return {"next_index": self._next_index, "used": list(self.used)}
+        return {"next_index": self._next_index, "used": list(self.used), "seen": sorted(self._seen)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Rebuilds the training set from the log; queries that were open are put anew by the trainer."""
-        self._next_index = int(state["next_index"])
+        self._next_index, self._seen = int(state["next_index"]), set(state["seen"])
         missing = [identity for identity in state["used"] if identity not in self._known]
         if missing:
             raise ValueError(

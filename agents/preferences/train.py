@@ -240,7 +240,7 @@ class PreferenceTrainer:
         """On clips that were never asked about, by a draw of its own: looking changes nothing."""
         rng = np.random.default_rng([self.config.seed, self.learner.steps])
         some = (self.clips.clip(index) for index in rng.permutation(len(self.clips))[:600])
-        fresh = [clip for clip in some if clip.digest() not in self.session.dataset]
+        fresh = [clip for clip in some if not self.session.was_asked_about(clip)]
         return ranking(self.ensemble, fresh, rng)
 
     def _evaluate(self, episodes: int) -> Scores:

@@ -53,7 +53,9 @@ def run_ours(task: str, labels: int, steps: int, seed: int) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder:
         script = str(ROOT / "tests" / "benchmarks" / "one_run.py")
         arguments = ["--env", task, "--labels", str(labels), "--steps", str(steps), "--seed", str(seed)]
-        return last_json([sys.executable, script, *arguments, "--run", f"{folder}/run"])
+        # The peer's synthetic teacher: Boltzmann-rational with temperature 1.
+        teacher = ["--set", "teacher.kind=rational", "--set", "teacher.error_rate=null"]
+        return last_json([sys.executable, script, *arguments, *teacher, "--run", f"{folder}/run"])
 
 
 def compare(task: str, seeds: int, quick: bool) -> dict[str, float]:
