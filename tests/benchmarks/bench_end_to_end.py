@@ -2,7 +2,8 @@
 
     python tests/benchmarks/bench_end_to_end.py            # about ten minutes
     python tests/benchmarks/bench_end_to_end.py --quick    # about one
-    python tests/benchmarks/bench_end_to_end.py --curves   # PPO Hopper learning curves: JSON and PNG
+    python tests/benchmarks/bench_end_to_end.py --curves ppo    # Hopper, ours and SB3's: JSON and PNG
+    python tests/benchmarks/bench_end_to_end.py --curves bf16   # A2C on pixels, float32 and bfloat16
 
 Everything runs in this process, one after the other in rounds (A B C A B C …), so that other work on the
 machine hits all alike. The peer has stable-baselines3's own wrappers and defaults, once with one thread of
@@ -20,6 +21,7 @@ import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -145,58 +147,77 @@ def compare(
     return {f"{name}_ratio_to_sb3": round(ratio, 3), f"{name}_cpu_ratio_to_sb3": round(cpu_ratio, 3)}
 
 
-def curves(seeds: int, steps: int, folder: Path) -> dict[str, float]:
-    """True return on gymnasium's Hopper-v5 at equal steps: our settings, and SB3's with VecNormalize."""
-    points = 10
-    results: dict[str, list[list[float]]] = {"ours": [], "sb3": []}
-    for seed in range(seeds):
-        results["ours"].append(_our_curve(seed, steps, points))
-        results["sb3"].append(_peer_curve(seed, steps, points))
-        print(
-            f"seed {seed}: ours {results['ours'][-1][-1]:.0f}, SB3 {results['sb3'][-1][-1]:.0f}", flush=True
-        )
-    at = [steps * (k + 1) // points for k in range(points)]
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "ppo_hopper_curves.json").write_text(json.dumps({"steps": at, **results}), encoding="utf-8")
-    _plot(at, results, folder / "ppo_hopper_curves.png")
-    finals = {name: float(np.median([row[-1] for row in rows])) for name, rows in results.items()}
-    areas = {
-        f"{name}_area": float(np.median([np.mean(row) for row in rows])) for name, rows in results.items()
+POINTS = 10
+"""evaluations of a learning curve"""
+Curve = Callable[[int, int], list[float]]
+
+
+def curves(kind: str, seeds: int, steps: int, folder: Path) -> dict[str, float]:
+    """True return at equal steps: medians over seeds at the end and over the whole curve."""
+    pairs: dict[str, tuple[str, dict[str, Curve]]] = {
+        "ppo": ("PPO on Hopper-v5", {"ours": _our_hopper, "sb3": _peer_hopper}),
+        "bf16": ("A2C on MovingDot", {"float32": _dot(False), "bfloat16": _dot(True)}),
     }
-    return {f"ppo_hopper_final_{name}": value for name, value in finals.items()} | areas
+    title, makers = pairs[kind]
+    results: dict[str, list[list[float]]] = {name: [] for name in makers}
+    for seed in range(seeds):
+        for name, make in makers.items():
+            results[name].append(make(seed, steps))
+            print(f"seed {seed}, {name}: {[round(value) for value in results[name][-1]]}", flush=True)
+    at = [steps * (k + 1) // POINTS for k in range(POINTS)]
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{kind}_curves.json").write_text(json.dumps({"steps": at, **results}), encoding="utf-8")
+    _plot(title, at, results, folder / f"{kind}_curves.png")
+    finals = {
+        f"{kind}_final_{name}": float(np.median([row[-1] for row in rows])) for name, rows in results.items()
+    }
+    areas = {
+        f"{kind}_mean_{name}": float(np.median([np.mean(row) for row in rows]))
+        for name, rows in results.items()
+    }
+    return finals | areas
 
 
-def _our_curve(seed: int, steps: int, points: int) -> list[float]:
-    config = default_learner("mujoco:Hopper", "ppo")
-    env = make_vec("mujoco:Hopper", config.n_envs, seed)
+def _our_hopper(seed: int, steps: int) -> list[float]:
+    return _our_curve("mujoco:Hopper", default_learner("mujoco:Hopper", "ppo"), seed, steps)
+
+
+def _dot(bf16: bool) -> Curve:
+    config = replace(default_learner("pixel:MovingDot", "a2c"), bf16_features=bf16)
+    return lambda seed, steps: _our_curve("pixel:MovingDot", config, seed, steps)
+
+
+def _our_curve(name: str, config: LearnerConfig, seed: int, steps: int) -> list[float]:
+    env = make_vec(name, config.n_envs, seed)
     learner = Learner(config, learner_env(config, env), seed, steps)
     curve: list[float] = []
     while learner.steps < steps:
         learner.iterate()
-        while len(curve) < points and learner.steps >= steps * (len(curve) + 1) // points:
-            curve.append(_score(learner.predict))
+        while len(curve) < POINTS and learner.steps >= steps * (len(curve) + 1) // POINTS:
+            curve.append(_score(name, learner.predict))
     return curve
 
 
-def _peer_curve(seed: int, steps: int, points: int) -> list[float]:
+def _peer_hopper(seed: int, steps: int) -> list[float]:
     env = VecNormalize(make_vec_env("Hopper-v5", n_envs=8, seed=seed), gamma=0.99)
     model = PPO("MlpPolicy", env, n_steps=256, seed=seed, device="cpu")
     contestant = peer("", model, 1)
     curve = []
-    for point in range(points):
-        contestant.advance(steps * (point + 1) // points - model.num_timesteps)
-        curve.append(_score(lambda raw: model.predict(env.normalize_obs(raw), deterministic=True)[0]))
+    for point in range(POINTS):
+        contestant.advance(steps * (point + 1) // POINTS - model.num_timesteps)
+        act = partial(model.predict, deterministic=True)
+        curve.append(_score("mujoco:Hopper", lambda raw, act=act: act(env.normalize_obs(raw))[0]))
     return curve
 
 
-def _score(predict: Callable[[np.ndarray], np.ndarray]) -> float:
-    env = make_vec("mujoco:Hopper", 10, 77)
+def _score(name: str, predict: Callable[[np.ndarray], np.ndarray]) -> float:
+    env = make_vec(name, 10, 77)
     scores = play(env, predict, 20, 77)
     env.close()
     return scores.mean
 
 
-def _plot(at: list[int], results: dict[str, list[list[float]]], path: Path) -> None:
+def _plot(title: str, at: list[int], results: dict[str, list[list[float]]], path: Path) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -207,7 +228,7 @@ def _plot(at: list[int], results: dict[str, list[list[float]]], path: Path) -> N
         for row in rows:
             axes.plot(at, row, color=colour, alpha=0.25)
         axes.plot(at, np.median(rows, axis=0), color=colour, label=f"{name}, median of {len(rows)} seeds")
-    axes.set(xlabel="environment steps", ylabel="true return", title="PPO on Hopper-v5")
+    axes.set(xlabel="environment steps", ylabel="true return", title=title)
     axes.legend()
     figure.savefig(path, dpi=120)
 
@@ -218,7 +239,7 @@ def main() -> None:
     )
     parser.add_argument("--quick", action="store_true", help="fewer and shorter rounds")
     parser.add_argument("--only", choices=("a2c", "ppo", "trpo"), help="one of the three")
-    parser.add_argument("--curves", action="store_true", help="learning curves instead of speed")
+    parser.add_argument("--curves", choices=("ppo", "bf16"), help="learning curves instead of speed")
     parser.add_argument("--seeds", type=int, default=3, help="of the learning curves")
     parser.add_argument("--steps", type=int, default=200_000, help="of the learning curves")
     parser.add_argument("--out", type=Path, default=Path("build/benchmarks"), help="folder for the curves")
@@ -235,7 +256,9 @@ def main() -> None:
     print(f"python {platform.python_version()}, torch {torch.__version__}")
     torch.set_num_threads(1)
     if options.curves:
-        result = curves(options.seeds, 20_000 if options.quick else options.steps, options.out)
+        result = curves(
+            options.curves, options.seeds, 20_000 if options.quick else options.steps, options.out
+        )
     else:
         result = {}
         rounds, seconds = (2, 2.0) if options.quick else (5, 8.0)
