@@ -59,8 +59,8 @@ class NumpyGaussianActor:
         return x + self._std * noise, -0.5 * np.square(noise).sum(axis=1) - self._log_norm
 
 
-def collect(model: OnPolicyAlgorithm, env: BatchVecEnv) -> None:
-    """Fills `model.rollout_buffer` with `model.n_steps` steps of every copy."""
+def collect(model: OnPolicyAlgorithm, env: BatchVecEnv) -> float:
+    """Fills `model.rollout_buffer` with `model.n_steps` steps of every copy; gives their mean reward."""
     policy, buffer = model.policy, model.rollout_buffer
     policy.set_training_mode(False)
     buffer.reset()
@@ -101,6 +101,7 @@ def collect(model: OnPolicyAlgorithm, env: BatchVecEnv) -> None:
         )
     for index in range(steps):
         buffer.rewards[index] = env.shape_reward(buffer.rewards[index], ended[index])
+    mean_reward = float(buffer.rewards.mean())
     model.num_timesteps += steps * count
     buffer.pos, buffer.full = steps, True
     if actor is not None:
@@ -109,6 +110,7 @@ def collect(model: OnPolicyAlgorithm, env: BatchVecEnv) -> None:
     _bootstrap_time_limits(model, env, cut)
     last_values = torch.from_numpy(_values(model, model._last_obs))
     buffer.compute_returns_and_advantage(last_values=last_values, dones=ended[-1])
+    return mean_reward
 
 
 def _act(model: OnPolicyAlgorithm, buffer: RolloutBuffer, index: int) -> Array:

@@ -39,6 +39,7 @@ PACKAGES = (
     *("mujoco", "ale-py", "envpool", "safetensors", "onnxruntime"),
 )
 """those whose version can change a result"""
+_FREE_SPACE = "what was saved before is untouched: free some disk space and resume the run"
 
 
 class RunError(RuntimeError):
@@ -191,14 +192,18 @@ def read_config(path: Path | str, cls: type[Config]) -> Config:
 
 
 def write_json(path: Path | str, content: Any) -> None:
-    """Atomic: temporary name, fsync, rename."""
+    """Atomic: temporary name, fsync, rename. Raises RunError, the old file untouched, when the disk is full."""
     path = Path(path)
     temporary = path.with_name(f".{path.name}.tmp")
-    with temporary.open("w", encoding="utf-8") as stream:
-        json.dump(content, stream, indent=2, ensure_ascii=False)
-        stream.write("\n")
-        stream.flush()
-        os.fsync(stream.fileno())
+    text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+    try:
+        with temporary.open("w", encoding="utf-8") as stream:
+            stream.write(text)
+            stream.flush()
+            os.fsync(stream.fileno())
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise RunError(f"could not write {path}: {error}; {_FREE_SPACE}") from error
     temporary.replace(path)
     sync_folder(path.parent)
 
@@ -254,4 +259,10 @@ def _number(value: Any) -> int | float | None:
 
 def _append(stream: IO[bytes], row: Mapping[str, Any]) -> None:
     """One unbuffered write a row: a kill cannot tear it, and nothing waits in memory."""
-    stream.write(json.dumps(row).encode() + b"\n")
+    line = json.dumps(row).encode() + b"\n"
+    try:
+        written = stream.write(line)
+    except OSError as error:
+        raise RunError(f"could not write {stream.name}: {error}; {_FREE_SPACE}") from error
+    if written != len(line):
+        raise RunError(f"could not write {stream.name}: the disk is full; {_FREE_SPACE}")

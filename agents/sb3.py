@@ -207,8 +207,7 @@ class Learner:
 
     def _iterate_on_policy(self) -> float:
         model = self.model
-        collect(model, self.env)
-        reward = float(model.rollout_buffer.rewards.mean())
+        reward = collect(model, self.env)
         model._update_current_progress_remaining(model.num_timesteps, self.total_steps)
         model.train()
         self.env.update_normalizer()

@@ -192,6 +192,38 @@ def test_json_is_replaced_whole(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
 
 
+def test_a_disk_that_fills_loses_no_row_and_no_file(tmp_path: Path) -> None:
+    """The file-size limit stands in for a full disk: the write fails in the middle, for real."""
+    with start_run(tmp_path / "r", CONFIG, 0, tensorboard=False) as run:
+        run.log(1, {"x": 1.0})
+    code = (
+        "import resource, sys\n"
+        "from agents.runs import RunError, open_run, write_json\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (300, 300))\n"
+        "run = open_run(sys.argv[1], tensorboard=False)\n"
+        "for act in (lambda: [run.log(2, {'x': 2.0}) for _ in range(99)], "
+        "lambda: write_json(run.path / 'config.json', list(range(999)))):\n"
+        "  try:\n    act()\n  except RunError as error:\n    print(error)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "r")],
+        cwd=Path(__file__).parent.parent,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    lines = done.stdout.splitlines()
+    assert len(lines) == 2
+    assert all("could not write" in line and "free some disk space" in line for line in lines)
+    assert read_config(tmp_path / "r", Outer) == CONFIG
+    with open_run(tmp_path / "r", tensorboard=False) as run:
+        rows = run.metrics()
+    assert rows[0] == {"step": 1, "x": 1.0}
+    assert all(row == {"step": 2, "x": 2.0} for row in rows[1:])
+    assert len(rows) > 5
+    assert not list((tmp_path / "r").glob(".config*"))
+
+
 def test_equal_configurations_compare_equal_after_a_change_and_back(tmp_path: Path) -> None:
     write_json(tmp_path / "config.json", {"env": "x", "steps": 30})
     assert replace(read_config(tmp_path, Outer), steps=10) == Outer("x")

@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
-from envs.catalog import make_vec
 
 from agents.preferences.comparison import Comparison
 from agents.runs import write_json
 from envs.batch import Array
+from envs.catalog import make_vec
 from envs.dataset import EpisodeDataset
 from envs.episode import Episode
 from envs.rendering import frames_from_observations, render_physics
