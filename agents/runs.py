@@ -192,7 +192,7 @@ def read_config(path: Path | str, cls: type[Config]) -> Config:
 
 
 def write_json(path: Path | str, content: Any) -> None:
-    """Atomic: temporary name, fsync, rename. Raises RunError, the old file untouched, when the disk is full."""
+    """Atomic: temporary name, fsync, rename. Raises RunError, the old file untouched, on a full disk."""
     path = Path(path)
     temporary = path.with_name(f".{path.name}.tmp")
     text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"

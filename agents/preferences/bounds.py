@@ -51,7 +51,7 @@ def write_bounds(
     known = run / "bounds.json"
     bounds: dict[str, Any] = json.loads(known.read_text(encoding="utf-8")) if known.exists() else {}
     if "random_return" not in bounds:
-        bounds = baseline_returns(summary["env"], seed, episodes)
+        bounds = dict(baseline_returns(summary["env"], seed, episodes))
     if true_reward_run is not None:
         best = json.loads((true_reward_run / "summary.json").read_text(encoding="utf-8"))
         if best["env"] != summary["env"]:
