@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from importlib.util import find_spec
 
 import gymnasium
 import numpy as np
@@ -51,6 +52,7 @@ def test_an_unknown_name_is_answered_with_the_nearest() -> None:
 def test_a_missing_simulator_is_named_with_its_pip_line() -> None:
     code = """
 import sys
+from importlib.util import find_spec
 sys.modules.update(mujoco=None, ale_py=None, envpool=None)
 from envs.catalog import MissingExtraError, make, make_vec
 for function in (make, lambda name: make_vec(name, 1, 0), lambda name: make_vec(name, 1, 0, backend="sync")):
@@ -78,6 +80,7 @@ make("classic:Pendulum")
 def test_an_older_mujoco_falls_back_to_one_after_the_other() -> None:
     code = """
 import sys
+from importlib.util import find_spec
 import mujoco
 sys.modules["mujoco.batch"] = None
 from envs.catalog import MissingExtraError, fastest_backend, make_vec
@@ -148,6 +151,7 @@ def test_back_ends_are_measured() -> None:
     assert all(speed > 0 for speed in speeds.values())
 
 
+@pytest.mark.skipif(find_spec("envpool") is None, reason='optional: pip install "surefoot[envpool]"')
 @pytest.mark.parametrize("name", ["mujoco:Hopper", "atari:Breakout"])
 def test_envpool_ends_episodes_in_the_same_step(name: str) -> None:
     batch = make_vec(name, 3, 0, backend="envpool", threads=1)
