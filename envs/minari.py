@@ -7,6 +7,7 @@ infos["time"].
 
 from __future__ import annotations
 
+import inspect
 import warnings
 from collections.abc import Mapping
 from types import ModuleType
@@ -59,9 +60,14 @@ def export_minari(
             or _guess_observation_space(first),
             action_space=action_space or dataset.spec.action_space or _guess_action_space(dataset),
             description=f"{description} {source}".strip(),
-            # Minari's default is JPEG, which changes the pixels.
-            jpeg_encoding=False,
+            **_lossless(minari),
         )
+
+
+def _lossless(minari: ModuleType) -> dict[str, bool]:
+    """Minari 0.5.4 stores images as JPEG unless told not to, which changes them; 0.5.3 never does."""
+    known = inspect.signature(minari.create_dataset_from_buffers).parameters
+    return {"jpeg_encoding": False} if "jpeg_encoding" in known else {}
 
 
 def import_minari(minari_dataset: Any, dataset: EpisodeDataset, step_seconds: float = 1.0) -> list[str]:
