@@ -7,7 +7,6 @@ infos["time"].
 
 from __future__ import annotations
 
-import inspect
 import warnings
 from collections.abc import Mapping
 from types import ModuleType
@@ -60,14 +59,9 @@ def export_minari(
             or _guess_observation_space(first),
             action_space=action_space or dataset.spec.action_space or _guess_action_space(dataset),
             description=f"{description} {source}".strip(),
-            **_lossless(minari),
+            # Minari's default is JPEG, which changes the pixels.
+            jpeg_encoding=False,
         )
-
-
-def _lossless(minari: ModuleType) -> dict[str, bool]:
-    """Minari 0.5.4 stores images as JPEG unless told not to, which changes them; 0.5.3 never does."""
-    known = inspect.signature(minari.create_dataset_from_buffers).parameters
-    return {"jpeg_encoding": False} if "jpeg_encoding" in known else {}
 
 
 def import_minari(minari_dataset: Any, dataset: EpisodeDataset, step_seconds: float = 1.0) -> list[str]:
@@ -162,5 +156,8 @@ def _import_minari() -> ModuleType:
         import h5py  # noqa: F401  # without it minari only fails later
         import minari
     except ImportError as error:
-        raise ImportError('Minari is not installed: pip install "surefoot[minari]"') from error
+        raise ImportError(
+            'Minari is not installed: pip install "surefoot[minari]", on Python 3.11 or newer '
+            "(the last Minari for 3.10 changes images)"
+        ) from error
     return minari
