@@ -21,6 +21,8 @@ import torch
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
+from envs.files import sync_folder
+
 logger = logging.getLogger(__name__)
 
 TENSORS, TREE = "state.safetensors", "state.json"
@@ -152,15 +154,6 @@ def _remove(path: Path) -> None:
     trash = path.with_name(f".{path.name}.old")
     path.rename(trash)
     shutil.rmtree(trash)
-
-
-def sync_folder(folder: Path) -> None:
-    """Makes the names in a folder durable (fsync of a file does not)."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _digest(tree: Any) -> str:

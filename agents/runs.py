@@ -27,8 +27,8 @@ from typing import IO, TYPE_CHECKING, Any, TypeVar
 import numpy as np
 import torch
 
-from agents.checkpoint import sync_folder
 from agents.configs import ConfigError, config_from_json, config_to_json
+from envs.files import sync_folder
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter

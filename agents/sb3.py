@@ -19,9 +19,10 @@ from agents.models import load_model_state, make_model, model_state
 from agents.normalizer import ObservationNormalizer
 from agents.presets import LearnerConfig
 from agents.rollouts import collect
-from agents.spaces import describe_space, expect_space
+from agents.spaces import expect_space
 from agents.vec_env import BatchVecEnv, EnvironmentFault, OnStep, RewardFunction
 from envs.batch import Array, BatchEnv, StateUnavailableError
+from envs.spaces import space_to_json
 
 __all__ = ["BatchVecEnv", "EnvironmentFault", "Learner", "learner_env"]
 
@@ -163,8 +164,8 @@ class Learner:
         return {
             "algorithm": self.config.algorithm,
             "spaces": {
-                "observation": describe_space(self.env.env.observation_space),
-                "action": describe_space(self.env.env.action_space),
+                "observation": space_to_json(self.env.env.observation_space),
+                "action": space_to_json(self.env.env.action_space),
             },
             "num_envs": self.env.num_envs,
             "model": model_state(self.model),

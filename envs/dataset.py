@@ -24,8 +24,9 @@ from envs.dataset_files import (
     lock_folder,
 )
 from envs.dataset_index import Record
-from envs.dataset_spec import SPEC_FILE, DatasetError, DatasetSpec, create_spec, read_spec, sync_folder
+from envs.dataset_spec import SPEC_FILE, DatasetError, DatasetSpec, create_spec, read_spec
 from envs.episode import Clip, Episode
+from envs.files import sync_folder
 from envs.spaces import Space
 
 __all__ = [

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from envs.episode import Episode
+from envs.files import sync_folder
 from envs.spaces import Space, leaf_spaces, space_difference, space_from_json, space_to_json
 
 FORMAT = "surefoot-episodes"
@@ -93,12 +94,3 @@ def read_spec(path: Path) -> DatasetSpec:
         return DatasetSpec(*(None if one is None else space_from_json(one) for one in found))
     except (ValueError, KeyError, TypeError) as error:
         raise DatasetError(f"{file} is not the description of a {FORMAT} dataset: {error!r}") from error
-
-
-def sync_folder(path: Path) -> None:
-    """A new file's name is durable only once its folder is."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -4,24 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import Literal, TextIO
+from typing import TextIO
 
-Status = Literal["ok", "warn", "fail", "absent"]
-"""absent: not here, and not needed for what most people do"""
+from robot.probes import PROBES, SLOW_PROBES, Check, Status
 
 _STYLES: dict[Status, str] = {"ok": "green", "warn": "yellow", "fail": "red", "absent": "bright_black"}
-
-
-@dataclass(frozen=True)
-class Check:
-    """One line of the table. fix: a command or a sentence, empty where nothing is to be done."""
-
-    name: str
-    status: Status
-    found: str
-    fix: str = ""
 
 
 def checks(quick: bool = False, runs: str | Path = "runs") -> list[Check]:
@@ -35,8 +24,6 @@ def run_checks(quick: bool = False, runs: str | Path = "runs") -> Iterator[Check
     quick: leaves out the measurement of the vector environments, which takes about half a minute.
     runs: the folder in which runs are kept; it need not exist yet.
     """
-    from robot.probes import PROBES, SLOW_PROBES
-
     for probe in (*PROBES, *(() if quick else SLOW_PROBES)):
         try:
             yield probe.look(probe.name, Path(runs))

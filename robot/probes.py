@@ -19,11 +19,9 @@ from contextlib import closing
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
-
-from robot.doctor import Check, Status
 
 ROS_PYTHON = {"humble": (3, 10), "jazzy": (3, 12), "kilted": (3, 12)}
 """The Python that a distribution's Debian packages are built for."""
@@ -33,6 +31,20 @@ GIB = 1024**3
 _ONNX_ADD = base64.b64decode(
     "CAg6NQoOCgF4CgF4EgF5IgNBZGQSAWdaDwoBeBIKCggIARIECgIIAWIPCgF5EgoKCAgBEgQKAggBQgQKABAN"
 )
+
+
+Status = Literal["ok", "warn", "fail", "absent"]
+"""absent: not here, and not needed for what most people do"""
+
+
+@dataclass(frozen=True)
+class Check:
+    """One line of the table. fix: a command or a sentence, empty where nothing is to be done."""
+
+    name: str
+    status: Status
+    found: str
+    fix: str = ""
 
 
 @dataclass(frozen=True)

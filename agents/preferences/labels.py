@@ -11,6 +11,7 @@ from typing import Any
 
 from agents.preferences.comparison import Comparison, Query
 from envs.episode import Clip
+from envs.files import sync_folder
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +40,7 @@ class LabelLog:
             os.close(self._file)
             raise
         if new:
-            _sync_folder(self.path.parent)
+            sync_folder(self.path.parent)
 
     def __len__(self) -> int:
         return len(self._comparisons)
@@ -133,11 +134,3 @@ def comparison_from_json(row: dict[str, Any]) -> Comparison:
     if query.id != row["query"]:
         raise ValueError(f"the clips belong to query {query.id}, the line says {row['query']}")
     return Comparison(query, row["answer"], str(row["labeller"]), float(row["seconds"]))
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

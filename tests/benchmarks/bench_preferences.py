@@ -65,7 +65,6 @@ def rows() -> list[Row]:
         replace(pendulum, name="700 labels", labels=700, target=0.95),
         replace(pendulum, name="100 labels", labels=100, target=None),
         Row("Hopper", "700 labels", "mujoco:Hopper", 700, 163_840, target=0.9),
-        Row("Hopper", "350 labels", "mujoco:Hopper", 350, 163_840),
         reacher,
         replace(reacher, name="700 labels", labels=700, target=0.9),
         cheetah,
