@@ -259,8 +259,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         tyro.extras.subcommand_cli_from_dict(commands, prog=prog, description=about, args=words)
     except KeyboardInterrupt:
         sys.exit(130)
-    except (ValueError, RuntimeError, ImportError, OSError) as error:
-        # What the user can mend is one line; anything else keeps its traceback.
+    except Exception as error:
+        # What our own code says to people is one line; anything else keeps its traceback.
         if not _is_ours(error):
             raise
         sys.exit(f"surefoot: {error}")

@@ -2,8 +2,10 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -49,6 +51,28 @@ def test_the_demo_leaves_a_report_and_can_be_made_longer(tmp_path, gl):
     assert measured["episodes"] == 2
     assert measured["lowest"] <= measured["mean"] <= measured["highest"]
     assert surefoot("report", "last", folder=tmp_path).stdout.strip().endswith("report.html")
+
+
+@pytest.mark.slow
+def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path):
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "surefoot", "train", "preferences", "--env", "classic:Pendulum"]
+    command += ["--labels", "40", "--steps", "1000000", "--no-videos", "--run", "runs/long"]
+    run = tmp_path / "runs" / "long"
+    process = subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 120
+    while not list(run.glob("checkpoints/step_*")):
+        assert process.poll() is None
+        assert time.monotonic() < deadline, "no checkpoint came"
+        time.sleep(0.2)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode != 0
+    assert "surefoot resume runs/long" in errors
+    assert "Traceback" not in errors
+    stopped = max(int(path.name.removeprefix("step_")) for path in run.glob("checkpoints/step_*"))
+    surefoot("resume", "runs/long", "--steps", stopped + 2048, folder=tmp_path)
+    assert json.loads((run / "summary.json").read_text())["steps"] >= stopped + 2048
 
 
 def test_help_teaches_and_imports_nothing_heavy(tmp_path):

@@ -204,17 +204,24 @@ class PreferenceTrainer:
             )
 
     def _wait_for_first_answers(self) -> None:
-        """Without a reward there is nothing to follow: the only time the policy waits, and it says why."""
+        """Without a reward there is nothing to follow: the only time the policy waits, and it says why.
+
+        Three in four of the first answers are enough: one broken clip must not stop everything.
+        """
         said = -np.inf
-        while self.session.collect() == 0 or len(self.session.data) == 0:
+        while True:
+            self.session.collect()
+            answered, asked = len(self.session.used), self.session.asked
+            if len(self.session.data) and answered >= 0.75 * asked:
+                return
             if not self.session.open:
                 raise RuntimeError(
-                    f"all of the {self.session.asked} first answers were skips, so no reward can be learnt: "
+                    f"all of the {asked} first answers were skips, so no reward can be learnt: "
                     "ask for more labels, or lower the teacher's skip threshold"
                 )
             if time.monotonic() - said > 10:
                 said = time.monotonic()
-                logger.warning("waiting for the first answers: %d queries are open", self.session.open)
+                logger.warning("waiting for the first answers: %d of %d are there", answered, asked)
             time.sleep(0.02)
 
     def _fit(self, minibatches: int) -> None:
