@@ -137,6 +137,8 @@ PPO_BALANCE = LearnerConfig(
 )
 """Tasks that punish haste: smaller steps, more passes, a longer horizon."""
 
+PPO_HOPPER = replace(PPO_CONTROL, linear_decay=False, activation="relu")
+
 PPO_CHEETAH = replace(
     PPO_CONTROL, learning_rate=7e-4, gamma=0.98, gae_lambda=0.92, activation="relu", log_std_init=-1.0
 )
@@ -188,9 +190,9 @@ PPO_ATARI = LearnerConfig(
 _TASKS: dict[tuple[str, Algorithm], LearnerConfig] = {
     ("classic:Pendulum", "ppo"): PPO_PENDULUM,
     ("mujoco:HalfCheetah", "ppo"): PPO_CHEETAH,
-    ("mujoco:Hopper", "ppo"): PPO_BALANCE,
+    ("mujoco:Hopper", "ppo"): PPO_HOPPER,
     ("mujoco:HopperBackflip", "ppo"): PPO_BALANCE,
-    ("mujoco:Walker2d", "ppo"): PPO_BALANCE,
+    ("mujoco:Walker2d", "ppo"): PPO_HOPPER,
     ("mujoco:Reacher", "ppo"): PPO_BALANCE,
 }
 """what differs from the family's values"""
