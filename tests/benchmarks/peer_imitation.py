@@ -122,8 +122,8 @@ def train_on_preferences(task, venv, learner, args, rng):
     method = pc.PreferenceComparisons(
         generator,
         reward_net,
-        # it trains once more than asked and rounds each time up to a rollout of 2048 steps
-        num_iterations=max(args.steps // 2048 - 1, 1),
+        # each iteration trains for a whole number of rollouts of 2048 steps: one
+        num_iterations=max(args.steps // 2048, 1),
         fragmenter=pc.RandomFragmenter(warning_threshold=0, rng=rng),
         preference_gatherer=pc.SyntheticGatherer(rng=rng, temperature=1.0),
         reward_trainer=trainer,
