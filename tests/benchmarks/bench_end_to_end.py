@@ -42,7 +42,7 @@ from envs.catalog import make_vec
 
 DEFAULT_THREADS = torch.get_num_threads()
 PPO_MATCHED = LearnerConfig(learning_rate=6e-4, normalize_reward=True)
-"""SB3's own settings but for minibatches of 256, not 64, twice the learning rate for them, and scaled inputs"""
+"""SB3's own but for scaled inputs, minibatches of 256, not 64, and twice the learning rate for them"""
 
 
 @dataclass
