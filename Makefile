@@ -9,6 +9,8 @@ TORCH ?= torch==2.13.0
 BIN := $(VENV)/bin
 RUN_DIR ?= runs/demo
 SYSTEM_LIBRARIES := libegl1 libgl1-mesa-dri
+# Debian keeps it where only root's PATH looks.
+LDCONFIG := $(shell command -v ldconfig || echo /sbin/ldconfig)
 # "auto": one worker a core for the tests
 WORKERS ?= auto
 
@@ -52,7 +54,7 @@ $(BIN)/.bench: $(BIN)/.dev
 
 # Off-screen rendering needs a GL library from the system; without the right to install it, say which.
 system:
-	@ldconfig -p | grep -q libEGL.so.1 && ldconfig -p | grep -q libEGL_mesa \
+	@$(LDCONFIG) -p | grep -q libEGL.so.1 && $(LDCONFIG) -p | grep -q libEGL_mesa \
 	  || $(MAKE) --no-print-directory apt PACKAGES="$(SYSTEM_LIBRARIES)" WHY="head-less rendering (videos)"
 
 # The browser tests drive Debian's chromium.

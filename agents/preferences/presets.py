@@ -14,7 +14,7 @@ REWARD_OF_STATES = RewardConfig(members=5, learning_rate=1e-3, max_epochs=200, c
 """Five members on random windows of the clips need fewer labels than the paper's three on whole clips."""
 
 REWARD_OF_PIXELS = RewardConfig(
-    learning_rate=1e-3, batch_size=16, initial_minibatches=60, update_minibatches=8, crop=0.5, output_std=0.05
+    learning_rate=1e-3, batch_size=16, initial_minibatches=60, update_minibatches=5, crop=0.5, output_std=0.05
 )
 """The paper's scale of 0.05 lets A2C's settings for clipped scores carry over; few and small minibatches,
 for each costs seconds on a CPU."""

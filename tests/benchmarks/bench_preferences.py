@@ -70,7 +70,7 @@ def rows() -> list[Row]:
         cheetah,
         replace(cheetah, name="1400 labels", labels=1400, target=None),
         Row("Backflip", "900 labels", "mujoco:HopperBackflip", 900, 600_000),
-        Row("MovingDot (pixels)", "300 labels", "pixel:MovingDot", 300, 100_000),
+        Row("MovingDot (pixels)", "300 labels", "pixel:MovingDot", 300, 60_000),
         ablation,
         replace(ablation, name="3 members, whole clips (as the paper)", settings=PAPER),
         replace(ablation, name="random queries", settings=("selector=random",)),
