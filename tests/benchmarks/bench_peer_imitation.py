@@ -67,6 +67,8 @@ def compare(task: str, seeds: int, quick: bool) -> dict[str, float]:
         rows["peer"].append(run_peer(task, labels, steps, seed))
         rows["ours"].append(run_ours(task, labels, steps, seed))
         rows["ours, half the labels"].append(run_ours(task, labels // 2, steps, seed))
+        for who, results in rows.items():
+            print(f"{task} seed {seed}, {who}: {results[-1]}", file=sys.stderr, flush=True)
     print(f"\n{task}, {labels} labels, {steps:,} learner steps, {seeds} seeds: median (lowest to highest)")
     print("| who | labels | CPU s | learner steps | true return |\n|---|---|---|---|---|")
     for who, results in rows.items():
