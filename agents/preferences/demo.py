@@ -9,10 +9,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from agents.configs import config_to_json
 from agents.preferences.bounds import write_bounds
 from agents.preferences.config import PreferenceConfig
 from agents.preferences.job import resume, start
 from agents.preferences.presets import preference_config
+from agents.presets import PPO_BALANCE
 from agents.report import write_report
 
 ENV = "mujoco:Hopper"
@@ -27,7 +29,8 @@ def demo_config(seed: int, quick: bool) -> PreferenceConfig:
     )
     # Like a person it also calls close pairs a tie, and skips pairs that show nothing.
     teacher = dataclasses.replace(config.teacher, equal_threshold=0.05, skip_threshold=0.05)
-    config = dataclasses.replace(config, teacher=teacher)
+    # Slower than Hopper's own settings, and steadier: a demo has one seed.
+    config = dataclasses.replace(config, teacher=teacher, learner=PPO_BALANCE)
     if quick:
         config = dataclasses.replace(config, evaluations=2, evaluation_episodes=2, final_episodes=2)
     return config
@@ -67,6 +70,7 @@ def _start_bound(bound: Path, config: PreferenceConfig, quick: bool) -> subproce
     else:
         command += ["train", "rl", "--env", config.env, "--steps", str(config.steps), "--run", str(bound)]
         command += ["--seed", str(config.seed)]
+        command += ["--set", f"learner={json.dumps(config_to_json(config.learner))}"]  # the same learner
         if quick:
             command += [
                 "--set",
