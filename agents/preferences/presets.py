@@ -11,7 +11,7 @@ from agents.presets import Algorithm, default_learner, default_steps
 from envs.tasks import task_info
 
 REWARD_OF_STATES = RewardConfig(members=5, learning_rate=1e-3, max_epochs=200, crop=0.7)
-"""Five members on random windows of the clips; the ablations hold them against the paper's three on whole ones."""
+"""Five members on random windows of the clips: see the ablations for the paper's three on whole ones."""
 
 REWARD_OF_PIXELS = RewardConfig(
     learning_rate=1e-3, batch_size=16, initial_minibatches=60, update_minibatches=5, crop=0.5, output_std=0.05
