@@ -122,7 +122,7 @@ def resume(
 
     Args:
         run: Folder of the run, or "last" for the newest one in runs/.
-        steps: New total of steps; by default the run's own.
+        steps: New total of steps, more or fewer; by default the run's own.
         labels: New total of labels; by default the run's own.
     """
     from agents.preferences.job import resume as go_on

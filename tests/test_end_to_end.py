@@ -42,10 +42,15 @@ def test_the_demo_leaves_a_report_and_can_be_made_longer(tmp_path, gl):
     assert summary["steps"] >= 6_000
     assert set(json.loads((run / "bounds.json").read_text())) >= {"random_return", "true_reward_return"}
 
+    before, after = (run / "videos" / f"{name}.mp4" for name in ("before", "after"))
+    untrained, trained = before.stat().st_mtime_ns, after.stat().st_mtime_ns
     surefoot("resume", "runs/demo", "--steps", 9_000, "--labels", 40, folder=tmp_path)
+    assert before.stat().st_mtime_ns == untrained
+    assert after.stat().st_mtime_ns > trained, "a video of the policy as it is now"
     longer = json.loads((run / "summary.json").read_text())
     assert longer["steps"] >= 9_000
     assert longer["labels"] == 40
+    assert "score" in longer, "the bound of the first part still counts"
 
     measured = json.loads(surefoot("evaluate", "last", "--episodes", 2, folder=tmp_path).stdout)
     assert measured["episodes"] == 2

@@ -28,7 +28,9 @@ def baseline_returns(env: str, seed: int, episodes: int) -> dict[str, float]:
 
     The better of the two is the honest zero of the score: on Reacher standing still beats random actions.
     """
-    space = make_vec(env, 1, seed, preferences=True).action_space
+    copy = make_vec(env, 1, seed, preferences=True)
+    space = copy.action_space
+    copy.close()
     returns = {"random_return": evaluate(env, random_policy(env, seed), episodes, seed).mean}
     if space.shape:
         still = np.zeros(space.shape, dtype=space.dtype)
@@ -61,8 +63,9 @@ def write_bounds(
             )
         bounds["true_reward_return"] = best["final_return"]
         bounds["true_reward_curve"] = _curve(true_reward_run)
+    if "true_reward_return" in bounds:  # also known from before, when a run was made longer
         zero = max(bounds["random_return"], bounds.get("untrained_return", -math.inf))
-        summary["score"] = score(summary["final_return"], zero, best["final_return"])
+        summary["score"] = score(summary["final_return"], zero, bounds["true_reward_return"])
         write_json(run / "summary.json", summary)
     write_json(run / "bounds.json", bounds)
     return bounds

@@ -51,9 +51,10 @@ def resume(
 ) -> dict[str, Any]:
     """Goes on from the newest checkpoint. Raises RunError where there is no run.
 
-    steps, labels: new totals, to make a finished run longer. Raises ValueError when less than done.
+    steps, labels: new totals: more to make a finished run longer, fewer to end one sooner.
     """
     with open_run(path) as run:
+        run.acquire()  # before its configuration is touched: another process may be training
         if run.kind == "RlConfig":
             rl = read_config(path, RlConfig)
             rl = dataclasses.replace(rl, steps=steps or rl.steps)
@@ -69,12 +70,15 @@ def resume(
 
 def _follow(config: PreferenceConfig, run: Run, teacher: Teacher | None, quiet: bool) -> dict[str, Any]:
     """Trains, then makes what people look at; a stop in between keeps all that is done."""
-    options = json.loads((run.path / "options.json").read_text(encoding="utf-8"))
+    options: dict[str, Any] = {"videos": True, "true_reward_run": None}
+    if (run.path / "options.json").exists():  # a start that was killed at once has none
+        options = json.loads((run.path / "options.json").read_text(encoding="utf-8"))
     with StopSignal() as stop:
         trainer = PreferenceTrainer(config, run, teacher, quiet)
         try:
-            if options["videos"]:
-                _video(config.env, trainer.learner.predict, run.path / "videos" / "before.mp4")
+            before = run.path / "videos" / "before.mp4"
+            if options["videos"] and not before.exists():
+                _video(config.env, trainer.learner.predict, before)
             summary = trainer.run(stop)
             if options["videos"]:
                 _video(config.env, trainer.learner.predict, run.path / "videos" / "after.mp4")
@@ -88,8 +92,6 @@ def _follow(config: PreferenceConfig, run: Run, teacher: Teacher | None, quiet: 
 
 
 def _video(env: str, predict: Callable[[Array], Array], path: Path) -> None:
-    if path.exists():
-        return
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         write_policy_video(env, predict, path, seed=VIDEO_SEED)
