@@ -40,16 +40,16 @@ $(BIN)/.train: pyproject.toml requirements.lock
 	  && $(BIN)/uv pip install --quiet --python $(BIN)/python --torch-backend cpu "$(TORCH)" \
 	  || echo "no CPU build of torch found: pip takes the default one"; fi
 	$(BIN)/python -m pip install --quiet -c requirements.lock "$(TORCH)"
-	$(BIN)/python -m pip install --quiet -c requirements.lock -e ".[sim,train]"
+	$(BIN)/python -m pip install --quiet -c requirements.lock -e ".[sim,train,label]"
 	touch $@
 
 $(BIN)/.dev: $(BIN)/.train
-	$(BIN)/python -m pip install --quiet -c requirements.lock -e ".[sim,train,minari,dev]"
+	$(BIN)/python -m pip install --quiet -c requirements.lock -e ".[sim,train,label,s3,minari,dev]"
 	touch $@
 
 # EnvPool is a peer to measure against: 740 MB of assets that nothing else needs.
 $(BIN)/.bench: $(BIN)/.dev
-	$(BIN)/python -m pip install --quiet -c requirements.lock -e ".[sim,train,minari,envpool,dev]"
+	$(BIN)/python -m pip install --quiet -c requirements.lock -e ".[sim,train,label,s3,minari,envpool,dev]"
 	touch $@
 
 # Off-screen rendering needs a GL library from the system; without the right to install it, say which.
@@ -91,11 +91,12 @@ doctor: $(BIN)/.train
 	$(BIN)/surefoot doctor
 
 # One file of versions for every supported Python, without addresses: pip's own settings say where to look.
-lock: $(BIN)/.dev
+lock:
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet uv
 	echo "$(TORCH)" >$(BIN)/.torch && $(BIN)/uv pip compile --quiet --universal --python-version 3.10 \
 	  --no-header --no-annotate --constraint $(BIN)/.torch \
-	  --extra sim --extra train --extra minari --extra envpool --extra dev \
+	  --extra sim --extra train --extra label --extra s3 --extra minari --extra envpool --extra dev \
 	  pyproject.toml --output-file requirements.lock
 
 clean:

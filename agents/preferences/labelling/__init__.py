@@ -1,0 +1,1 @@
+"""Labelling sessions: people answer in the browser while a policy trains."""
