@@ -12,7 +12,7 @@ from agents.preferences.bootstrap import bootstrap_weights
 from agents.preferences.comparison import Answer, Comparison, Query
 from agents.preferences.data import ComparisonSet
 from agents.preferences.fit import fit
-from agents.preferences.reward import RewardConfig, RewardEnsemble
+from agents.preferences.reward import RewardConfig, RewardEnsemble, answer_loss
 from envs.episode import Clip, Episode
 
 STATES = gymnasium.spaces.Box(-np.inf, np.inf, (6,), np.float32)
@@ -238,3 +238,24 @@ def test_pixels_learn_which_clip_is_brighter() -> None:
     np.testing.assert_array_equal(
         copy.reward(frames, np.zeros(4, np.int64)), ensemble.reward(frames, np.zeros(4, np.int64))
     )
+
+
+def test_error_rates_of_each_labeller_are_those_of_all_where_they_are_alike() -> None:
+    difference, targets = torch.tensor([[-3.0, 0.2, 5.0]]), torch.tensor([1.0, 0.5, 0.0])
+    alike = answer_loss(difference, targets, torch.full((3,), 0.1))
+    torch.testing.assert_close(alike, answer_loss(difference, targets, 0.1))
+
+
+def test_a_labeller_known_to_err_does_less_harm() -> None:
+    """A third of the answers come from somebody who mostly answers the wrong way round."""
+    correlations = {}
+    for known in (None, {"liar": 0.98}):
+        data = make_comparisons(300)
+        liar = np.arange(300) % 3 == 0
+        data.labellers.append("liar")
+        data.labeller[liar] = 1
+        data.targets[liar] = 1 - data.targets[liar]
+        ensemble = RewardEnsemble(STATES, FORCES, RewardConfig(learning_rate=1e-3), seed=0)
+        fit(ensemble, data, np.random.default_rng(0), max_epochs=30, error_rates=known)
+        correlations[known is not None] = rank_correlation(ensemble)
+    assert correlations[True] > correlations[False] + 0.05, correlations

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from agents.preferences.comparison import Comparison, Query
+from agents.preferences.comparison import Comparison, Query, Retraction
 from agents.preferences.labels import LabelLog, LabelLogError
 from envs.episode import Clip
 
@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 WRITER = """
 import sys
-from agents.preferences.comparison import Comparison, Query
+from agents.preferences.comparison import Comparison, Query, Retraction
 from agents.preferences.labels import LabelLog
 from envs.episode import Clip
 log = LabelLog(sys.argv[1])
@@ -30,7 +30,7 @@ for i in range(10**6):
 
 FULL_DISK = """
 import resource, signal, sys
-from agents.preferences.comparison import Comparison, Query
+from agents.preferences.comparison import Comparison, Query, Retraction
 from agents.preferences.labels import LabelLog
 from envs.episode import Clip
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -82,7 +82,7 @@ def test_the_last_answer_to_a_query_counts(tmp_path: Path) -> None:
     log.append(answered(0))
     log.append(answered(0, answer="left"))
     assert log.get(answered(0).query.id) == answered(0, answer="left")
-    assert len(log) == 2
+    assert len(log) == 1
 
 
 @pytest.mark.parametrize("torn", [b'{"query":"ab', b"\x00\x00\x00", b'{"query": 1}'])
@@ -147,3 +147,28 @@ def test_a_full_disk_loses_nothing(tmp_path: Path) -> None:
     log = LabelLog(path)
     assert len(log) == int(output) > 3
     assert [comparison.query.index for comparison in log] == list(range(len(log)))
+
+
+def test_an_answer_can_be_taken_back(tmp_path: Path) -> None:
+    path = tmp_path / "labels.jsonl"
+    log = LabelLog(path)
+    anna, ben = answered(0, label="a"), answered(0, label="b", labeller="ben", answer="left")
+    for comparison in (anna, ben, answered(1)):
+        log.append(comparison)
+    assert log.retract(Retraction("b")) == ben
+    for standing in (log, LabelLog(path)):
+        assert list(standing) == [anna, answered(1)]
+        assert standing.get(anna.query.id) == anna
+        assert standing.was_given("b")
+        assert not standing.was_given("c")
+    with pytest.raises(KeyError):
+        log.retract(Retraction("b"))
+    log.retract(Retraction("a"))
+    assert anna.query.id not in LabelLog(path)
+
+
+def test_a_retraction_of_nothing_is_a_bad_line(tmp_path: Path) -> None:
+    path = tmp_path / "labels.jsonl"
+    path.write_text('{"retracts":"nobody"}\n')
+    with pytest.raises(LabelLogError, match=r"line 1: not an answer"):
+        LabelLog(path)

@@ -2,10 +2,11 @@ import numpy as np
 import pytest
 
 from agents.preferences.clips import ClipRecorder
-from agents.preferences.comparison import Comparison
+from agents.preferences.comparison import Comparison, Query, Retraction
 from agents.preferences.data import ComparisonSet
 from agents.preferences.session import AnswersAtOnce, LabelSession
 from envs.catalog import make_vec
+from envs.episode import Clip
 
 
 class PrefersLeft:
@@ -102,4 +103,71 @@ def test_a_label_file_that_lost_answers_is_refused(tmp_path):
     later = LabelSession(tmp_path, AnswersAtOnce(PrefersLeft()), ComparisonSet())
     with pytest.raises(ValueError, match=r"labels\.jsonl no longer holds"):
         later.load_state_dict(checkpoint)
+    later.close()
+
+
+class People:
+    """Answers that come, several a query, and are taken back, when the test says so."""
+
+    def __init__(self, still_open=()):
+        self.still_open, self.known, self.submitted, self.news = list(still_open), None, [], []
+
+    def begin(self, known):
+        self.known = list(known)
+        return self.still_open
+
+    def submit(self, query, left, right):
+        self.submitted.append(query)
+
+    def poll(self):
+        news, self.news = self.news, []
+        return news
+
+    def close(self):
+        pass
+
+
+def test_several_answers_to_a_query_and_one_taken_back(tmp_path):
+    clips = clips_of("classic:Pendulum", 4)
+    people = People()
+    session = LabelSession(tmp_path, people, ComparisonSet(), late_answers=True)
+    session.ask((clips[0], clips[1]), "random", 0.0, 0, 0)
+    session.ask((clips[2], clips[3]), "random", 0.0, 0, 0)
+    first, second = people.submitted
+    people.news = [
+        Comparison(first, "left", "anna", 1.0, "a"),
+        Comparison(first, "right", "ben", 1.0, "b"),
+        Comparison(second, "tie", "anna", 1.0, "c"),
+    ]
+    assert (session.collect(), session.open, session.changes) == (3, 0, 3)
+    assert session.data.targets.tolist() == [1.0, 0.0, 0.5]
+    assert [session.data.labellers[index] for index in session.data.labeller] == ["anna", "ben", "anna"]
+    before = session.state_dict()
+
+    people.news = [Retraction("a"), Retraction("c")]
+    assert (session.collect(), session.open, session.changes) == (0, 1, 5)
+    assert session.data.targets.tolist() == [0.0]
+    assert session.data.labellers == ["ben"]
+    session.close()
+
+    again = People([first, second])
+    later = LabelSession(tmp_path, again, ComparisonSet(), late_answers=True)
+    later.load_state_dict(before)
+    assert again.known == ["b"]
+    assert (later.used, later.changes) == (["b"], 5), "the checkpoint was made before the undo"
+    assert later.open == 1, "the second query waits for an answer again, the first has one"
+    later.ask((clips[0], clips[2]), "random", 0.0, 0, 0)
+    assert again.submitted[0].index == 2
+    later.close()
+
+
+def test_an_open_query_whose_clips_are_gone_is_left_to_itself(tmp_path, caplog):
+    lost = Query(0, Clip("0" * 16, 0, 5), Clip("1" * 16, 0, 5))
+    session = LabelSession(tmp_path, People(), ComparisonSet(), late_answers=True)
+    empty = session.state_dict()
+    session.close()
+    later = LabelSession(tmp_path, People([lost]), ComparisonSet(), late_answers=True)
+    later.load_state_dict(empty)
+    assert later.open == 0
+    assert "its clips are gone" in caplog.text
     later.close()

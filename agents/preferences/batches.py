@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -20,10 +21,17 @@ class PairBatches:
     """A ComparisonSet as an ensemble's inputs, fixed for one fit.
 
     generator: draws the windows of cropped clips, and seeds the dropout masks (`masks`).
-    `targets` is (labels,) on the ensemble's device.
+    `targets` is (labels,) on the ensemble's device. error_rates: of labellers known to differ from
+    the configuration's.
     """
 
-    def __init__(self, ensemble: RewardEnsemble, data: ComparisonSet, generator: torch.Generator) -> None:
+    def __init__(
+        self,
+        ensemble: RewardEnsemble,
+        data: ComparisonSet,
+        generator: torch.Generator,
+        error_rates: Mapping[str, float] | None = None,
+    ) -> None:
         self._pixels = ensemble.inputs.pixels
         self._stack = ensemble.inputs.observation_shape[0]
         self._steps, self._crop = data.steps, ensemble.config.crop
@@ -32,8 +40,20 @@ class PairBatches:
         raw = data.observations if self._pixels else ensemble.inputs(data.observations, data.actions)
         self._inputs = torch.from_numpy(raw) if self._pixels else torch.from_numpy(raw).to(self._device)
         self.targets = torch.from_numpy(data.targets.copy()).to(self._device)
+        self._error_rate: float | Tensor = ensemble.config.error_rate
+        if error_rates:
+            usual = ensemble.config.error_rate
+            # A rate of 0 would give answers of which nothing can doubt, and a logarithm of 0.
+            rates = np.array([max(1e-3, error_rates.get(name, usual)) for name in data.labellers], np.float32)
+            self._error_rate = torch.from_numpy(rates[data.labeller]).to(self._device)
         self.masks = torch.Generator(self._device)
         self.masks.manual_seed(int(torch.randint(2**62, (), generator=generator)))
+
+    def error_rate(self, rows: Tensor | None = None) -> float | Tensor:
+        """Of all answers alike, or (rows,) of whoever gave each."""
+        if isinstance(self._error_rate, float) or rows is None:
+            return self._error_rate
+        return self._error_rate[rows]
 
     def training(self, chosen: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
         """(row indices, inputs) of the chosen pairs, in parts of bounded size; windows if cropping is on.

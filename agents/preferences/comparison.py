@@ -40,19 +40,26 @@ class Query:
 class Comparison:
     """An answered query (the triple of Christiano 2017, 2.2.2).
 
-    seconds: how long the labeller took. "skip" is stored and never trained on.
+    seconds: how long the labeller took. "skip" is stored and never trained on. label: names the
+    answer where a query has several, or where it may be taken back; else it goes by its query's id.
     """
 
     query: Query
     answer: Answer
     labeller: str = "oracle"
     seconds: float = 0.0
+    label: str = ""
 
     def __post_init__(self) -> None:
         if self.answer not in ANSWERS:
             raise ValueError(f"answer must be one of {', '.join(ANSWERS)}, got {self.answer!r}")
         if not (math.isfinite(self.seconds) and self.seconds >= 0):
             raise ValueError(f"seconds must be finite and not negative, got {self.seconds}")
+
+    @property
+    def id(self) -> str:
+        """Name of this answer, unique in a run."""
+        return self.label or self.query.id
 
     @property
     def left(self) -> Clip:
@@ -66,3 +73,10 @@ class Comparison:
     def target(self) -> float | None:
         """Probability that the left clip is better: 1, 0, 0.5 for a tie, None for a skip."""
         return {"left": 1.0, "right": 0.0, "tie": 0.5, "skip": None}[self.answer]
+
+
+@dataclass(frozen=True)
+class Retraction:
+    """An answer was taken back: `label` is the `Comparison.id` it takes back."""
+
+    label: str

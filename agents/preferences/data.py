@@ -34,6 +34,8 @@ class ComparisonSet:
         """answers that were not trained on: neither clip could be preferred"""
         self.added = 0
         """comparisons ever added, those that left the ring among them"""
+        self.labellers: list[str] = []
+        """everybody who answered; `labeller` counts in this order"""
         self._arrays: dict[str, Array] = {}
 
     def __len__(self) -> int:
@@ -62,8 +64,16 @@ class ComparisonSet:
         self._arrays["targets"][row] = comparison.target
         self._arrays["keys"][row] = fold_key(*clips)
         self._arrays["labels"][row] = self.added
+        if comparison.labeller not in self.labellers:
+            self.labellers.append(comparison.labeller)
+        self._arrays["labeller"][row] = self.labellers.index(comparison.labeller)
         self.added += 1
         return True
+
+    def clear(self) -> None:
+        """Forgets all rows, as before the first was added."""
+        self.skipped = self.added = 0
+        self.labellers, self._arrays = [], {}
 
     def _expect_shapes(self, clips: list[dict[str, Array]], query: str) -> None:
         """Against the clips that are there, or of the first pair against each other."""
@@ -81,6 +91,7 @@ class ComparisonSet:
                 "targets": np.empty(0, np.float32),
                 "keys": np.empty(0, np.uint64),
                 "labels": np.empty(0, np.int64),
+                "labeller": np.empty(0, np.int32),
             }
 
     def _make_room(self, rows: int) -> None:
@@ -125,15 +136,22 @@ class ComparisonSet:
         """(rows,) int64, a view: which label, counted from 0 since the first, each row holds."""
         return self._arrays["labels"][: len(self)]
 
+    @property
+    def labeller(self) -> Array:
+        """(rows,) int32, a view: who answered, as an index into `labellers`."""
+        return self._arrays["labeller"][: len(self)]
+
     def state_dict(self) -> dict[str, Any]:
         """All rows and counters."""
         arrays = {name: array[: len(self)].copy() for name, array in self._arrays.items()}
-        return {"added": self.added, "skipped": self.skipped, "arrays": arrays}
+        counters = {"added": self.added, "skipped": self.skipped, "labellers": list(self.labellers)}
+        return {**counters, "arrays": arrays}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Goes back to a state."""
         self._arrays = {name: np.array(array) for name, array in state["arrays"].items()}
         self.added, self.skipped = int(state["added"]), int(state["skipped"])
+        self.labellers = [str(name) for name in state["labellers"]]
 
 
 def _checked(clip: Episode, where: str) -> dict[str, Array]:

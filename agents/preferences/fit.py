@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -73,12 +74,14 @@ def fit(
     max_minibatches: int | None = None,
     patience: int = 5,
     min_improvement: float = 1e-3,
+    error_rates: Mapping[str, float] | None = None,
 ) -> FitReport:
     """Trains every member on its bootstrap of `data`, and adapts each member's L2 coefficient.
 
     Ends after max_epochs passes, max_minibatches optimiser steps, or `patience` passes in which the
     validation loss, averaged over members, did not fall by min_improvement below its best.
-    generator: of the order, the crops and the dropout masks. Raises ValueError without labels.
+    generator: of the order, the crops and the dropout masks. error_rates: of labellers that are known
+    to differ from the configuration's. Raises ValueError without labels.
     """
     if len(data) == 0:
         raise ValueError(
@@ -87,7 +90,7 @@ def fit(
         )
     started = time.perf_counter()
     draws = torch.Generator().manual_seed(int(generator.integers(2**62)))
-    batches = PairBatches(ensemble, data, draws)
+    batches = PairBatches(ensemble, data, draws, error_rates)
     weights = bootstrap_weights(ensemble.seed, ensemble.config.members, data.keys)
     weights_tensor = torch.from_numpy(weights).to(ensemble.device)
     budget = math.inf if max_minibatches is None else max_minibatches
@@ -125,7 +128,7 @@ def _train_minibatch(ensemble: RewardEnsemble, batches: PairBatches, weights: Te
     ensemble.optimizer.zero_grad()
     for rows, inputs in batches.training(chosen):
         difference = batches.differences(ensemble.network(inputs, batches.masks), len(rows))  # (K, pairs)
-        losses = answer_loss(difference, batches.targets[rows], ensemble.config.error_rate)
+        losses = answer_loss(difference, batches.targets[rows], batches.error_rate(rows))
         (losses * weights[:, rows]).sum().div(len(chosen)).backward()
     l2 = torch.as_tensor(ensemble.l2, dtype=torch.float32, device=ensemble.device)
     (l2 * ensemble.network.penalty()).sum().backward()
@@ -139,7 +142,7 @@ def _score(ensemble: RewardEnsemble, batches: PairBatches, weights: Array) -> di
     with torch.no_grad():
         parts = [batches.differences(ensemble.network(inputs), len(rows)) for rows, inputs in batches.whole()]
         difference = torch.cat(parts, dim=1)  # (K, labels)
-        losses = answer_loss(difference, batches.targets, ensemble.config.error_rate).cpu().numpy()
+        losses = answer_loss(difference, batches.targets, batches.error_rate()).cpu().numpy()
     targets = batches.targets.cpu().numpy()
     right = (difference.cpu().numpy() > 0) == (targets > 0.5)
     decided = (targets != 0.5).astype(np.float32)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from agents.preferences.comparison import Comparison, Query
+from agents.preferences.comparison import Comparison, Query, Retraction
 from envs.episode import Clip
 from envs.files import sync_folder
 
@@ -23,6 +23,7 @@ class LabelLogError(ValueError):
 class LabelLog:
     """An append-only file of comparisons, read back in order; one process writes it.
 
+    Holds the answers that stand: a retraction is a line of its own that names the one it takes back.
     `append` returns when the answer is on the disk. A last line that a crash cut short is dropped
     with a warning; a bad line before it raises LabelLogError. When an append fails, as on a full
     disk, what was in the file stays and the log can be used on.
@@ -30,8 +31,9 @@ class LabelLog:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        self._comparisons: list[Comparison] = []
+        self._standing: dict[str, Comparison] = {}  # by the answer's id, in order
         self._by_query: dict[str, Comparison] = {}
+        self._taken_back: set[str] = set()
         new = not self.path.exists()
         self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
         try:
@@ -43,10 +45,10 @@ class LabelLog:
             sync_folder(self.path.parent)
 
     def __len__(self) -> int:
-        return len(self._comparisons)
+        return len(self._standing)
 
     def __iter__(self) -> Iterator[Comparison]:
-        return iter(list(self._comparisons))
+        return iter(list(self._standing.values()))
 
     def __contains__(self, query_id: object) -> bool:
         return query_id in self._by_query
@@ -55,9 +57,24 @@ class LabelLog:
         """The last answer to a query."""
         return self._by_query.get(query_id)
 
+    def was_given(self, label: str) -> bool:
+        """Whether an answer of this id was ever written, taken back or not."""
+        return label in self._standing or label in self._taken_back
+
     def append(self, comparison: Comparison) -> None:
         """Writes an answer to the disk. Raises OSError when that fails; the log then lacks it."""
-        line = (json.dumps(comparison_to_json(comparison), separators=(",", ":")) + "\n").encode()
+        self._write(comparison_to_json(comparison))
+        self._remember(comparison)
+
+    def retract(self, retraction: Retraction) -> Comparison:
+        """Writes that an answer was taken back; returns that answer. Raises KeyError where none stands."""
+        taken_back = self._standing[retraction.label]
+        self._write({"retracts": retraction.label})
+        self._forget(retraction)
+        return taken_back
+
+    def _write(self, row: dict[str, Any]) -> None:
+        line = (json.dumps(row, separators=(",", ":")) + "\n").encode()
         try:
             written = 0
             while written < len(line):
@@ -67,7 +84,6 @@ class LabelLog:
             os.ftruncate(self._file, self._size)  # no half line may stay before the next one
             raise
         self._size += len(line)
-        self._remember(comparison)
 
     def close(self) -> None:
         if self._file >= 0:
@@ -75,8 +91,16 @@ class LabelLog:
             self._file = -1
 
     def _remember(self, comparison: Comparison) -> None:
-        self._comparisons.append(comparison)
+        self._standing[comparison.id] = comparison
         self._by_query[comparison.query.id] = comparison
+
+    def _forget(self, retraction: Retraction) -> None:
+        query = self._standing.pop(retraction.label).query.id
+        self._taken_back.add(retraction.label)
+        del self._by_query[query]
+        for comparison in self._standing.values():  # of other people, oldest first
+            if comparison.query.id == query:
+                self._by_query[query] = comparison
 
     def _read(self) -> int:
         """Takes in the file and cuts off a torn tail; returns the size of what is sound."""
@@ -84,7 +108,11 @@ class LabelLog:
         size = content.rfind(b"\n") + 1
         for number, line in enumerate(content[:size].splitlines(), start=1):
             try:
-                self._remember(comparison_from_json(json.loads(line)))
+                row = json.loads(line)
+                if "retracts" in row:
+                    self._forget(Retraction(str(row["retracts"])))
+                else:
+                    self._remember(comparison_from_json(row))
             except (ValueError, KeyError, TypeError) as error:
                 raise LabelLogError(
                     f"{self.path}, line {number}: not an answer ({type(error).__name__}: {error}). "
@@ -117,6 +145,7 @@ def comparison_to_json(comparison: Comparison) -> dict[str, Any]:
         "answer": comparison.answer,
         "labeller": comparison.labeller,
         "seconds": comparison.seconds,
+        **({"label": comparison.label} if comparison.label else {}),
     }
 
 
@@ -133,4 +162,5 @@ def comparison_from_json(row: dict[str, Any]) -> Comparison:
     )
     if query.id != row["query"]:
         raise ValueError(f"the clips belong to query {query.id}, the line says {row['query']}")
-    return Comparison(query, row["answer"], str(row["labeller"]), float(row["seconds"]))
+    label = str(row.get("label", ""))
+    return Comparison(query, row["answer"], str(row["labeller"]), float(row["seconds"]), label)

@@ -37,15 +37,20 @@ def preference_loss(left: Tensor, right: Tensor, target: Tensor, error_rate: flo
     return answer_loss(left.sum(-1) - right.sum(-1), target, error_rate).mean()
 
 
-def answer_loss(difference: Tensor, target: Tensor, error_rate: float) -> Tensor:
+def answer_loss(difference: Tensor, target: Tensor, error_rate: float | Tensor) -> Tensor:
     """Cross-entropy of each answer given the difference of the clips' returns, in the shape of `difference`.
 
     P(left) = (1 - error_rate) * sigmoid(difference) + error_rate / 2, in logarithms. With an error
     rate the gradient fades for answers the model firmly disbelieves, so that wrong ones do little harm.
+    error_rate: of all answers, or (pairs,) of whoever gave each, every one above 0.
     """
     d = difference.clamp(-LOGIT_LIMIT, LOGIT_LIMIT)
     log_left, log_right = F.logsigmoid(d), F.logsigmoid(-d)
-    if error_rate > 0:
+    if isinstance(error_rate, Tensor):
+        keep, chance = torch.log1p(-error_rate), torch.log(error_rate / 2)
+        log_left = torch.logaddexp(log_left + keep, chance)
+        log_right = torch.logaddexp(log_right + keep, chance)
+    elif error_rate > 0:
         keep, chance = np.log1p(-error_rate), torch.full_like(d, np.log(error_rate / 2))
         log_left, log_right = (
             torch.logaddexp(log_left + keep, chance),

@@ -6,13 +6,13 @@ import logging
 import math
 import queue
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, get_args
 
 import numpy as np
 
-from agents.preferences.comparison import Answer, Comparison, Query
+from agents.preferences.comparison import Answer, Comparison, Query, Retraction
 from envs.episode import Episode
 
 logger = logging.getLogger(__name__)
@@ -183,6 +183,10 @@ class AsyncTeacher:
         """Queries submitted and not yet polled as answered."""
         return self._open
 
+    def begin(self, known: Collection[str]) -> list[Query]:
+        """Nothing is open: what was, was dropped with the thread."""
+        return []
+
     def submit(self, query: Query, left: Episode, right: Episode) -> None:
         """Puts a question; returns at once."""
         if self._closed.is_set():
@@ -190,9 +194,9 @@ class AsyncTeacher:
         self._open += 1
         self._questions.put((query, left, right))
 
-    def poll(self) -> list[Comparison]:
+    def poll(self) -> list[Comparison | Retraction]:
         """Answers that came since the last call, in the order of the questions; returns at once."""
-        comparisons = []
+        comparisons: list[Comparison | Retraction] = []
         while not self._answers.empty():
             answer = self._answers.get()
             self._open -= 1
