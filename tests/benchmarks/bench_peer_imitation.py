@@ -5,11 +5,13 @@
 The peer runs in an environment of its own (.venv-peer, made on first use: its pins fit no current
 gymnasium). Runs are interleaved, ours and the peer's in turn, each a process on one core; CPU
 seconds leave evaluation out on both sides. Ours is given the peer's labels and half of them.
+Finished runs are kept in runs/bench-peer/ under all their settings, and not run again.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import os
 import platform
@@ -19,8 +21,13 @@ import sys
 import tempfile
 from pathlib import Path
 
+from one_run import run_config
+
+from agents.configs import config_to_json
+
 ROOT = Path(__file__).resolve().parents[2]
 PEER = ROOT / ".venv-peer"
+KEPT = ROOT / "runs" / "bench-peer"
 TASKS = {"classic:Pendulum": (200, 122_880), "mujoco:Hopper": (700, 163_840)}
 
 
@@ -43,19 +50,36 @@ def last_json(command: list[str]) -> dict[str, float]:
     return json.loads(done.stdout.strip().splitlines()[-1])
 
 
+def kept(identity: object, command: list[str]) -> dict[str, float]:
+    """What a command gave, also when it gave it in an earlier run of this benchmark."""
+    digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
+    path = KEPT / f"{digest}.json"
+    if not path.exists():
+        result = last_json(command)
+        KEPT.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps({"identity": identity, "result": result}))
+    return json.loads(path.read_text())["result"]
+
+
 def run_peer(task: str, labels: int, steps: int, seed: int) -> dict[str, float]:
-    script = str(ROOT / "tests" / "benchmarks" / "peer_imitation.py")
+    script = ROOT / "tests" / "benchmarks" / "peer_imitation.py"
     arguments = ["--task", task, "--labels", str(labels), "--steps", str(steps), "--seed", str(seed)]
-    return last_json([str(peer_python()), script, *arguments])
+    identity = [hashlib.sha256(script.read_bytes()).hexdigest(), *arguments]
+    return kept(identity, [str(peer_python()), str(script), *arguments])
+
+
+# The peer's synthetic teacher: Boltzmann-rational with temperature 1.
+TEACHER = ["teacher.kind=rational", "teacher.error_rate=null"]
 
 
 def run_ours(task: str, labels: int, steps: int, seed: int) -> dict[str, float]:
+    config = run_config(task, labels, steps, seed, "auto", TEACHER)
     with tempfile.TemporaryDirectory() as folder:
-        script = str(ROOT / "tests" / "benchmarks" / "one_run.py")
-        arguments = ["--env", task, "--labels", str(labels), "--steps", str(steps), "--seed", str(seed)]
-        # The peer's synthetic teacher: Boltzmann-rational with temperature 1.
-        teacher = ["--set", "teacher.kind=rational", "--set", "teacher.error_rate=null"]
-        return last_json([sys.executable, script, *arguments, *teacher, "--run", f"{folder}/run"])
+        command = [sys.executable, str(ROOT / "tests" / "benchmarks" / "one_run.py"), "--env", task]
+        command += ["--labels", str(labels), "--steps", str(steps), "--seed", str(seed)]
+        for setting in TEACHER:
+            command += ["--set", setting]
+        return kept(config_to_json(config), [*command, "--run", f"{folder}/run"])
 
 
 def compare(task: str, seeds: int, quick: bool) -> dict[str, float]:

@@ -1,11 +1,12 @@
 """How well policies learn from comparisons, scored between random and the true reward.
 
-    python tests/benchmarks/bench_preferences.py [--quick] [--seeds 5] [--jobs 2] [--only Pendulum Ablations]
+    python tests/benchmarks/bench_preferences.py [--quick] [--seeds 3] [--jobs 2] [--only Pendulum Ablations]
 
 s = (R_preferences - R_random) / (R_true - R_random), where R_true is the same learner with the same
 steps on the true reward (median over seeds), and R_random the better of random actions and the
 untrained policy. 50 deterministic episodes each; the teacher answers wrongly in 10 % unless a row
-says otherwise. Finished runs are kept in runs/bench/ and not run again: stop and go on at will.
+says otherwise. Finished runs are kept in runs/bench/ under all their settings, and not run again
+before a setting changes: stop and go on at will.
 """
 
 from __future__ import annotations
@@ -23,6 +24,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from one_run import run_config
+
+from agents.configs import config_to_json
 
 ROOT = Path(__file__).resolve().parents[2]
 KEPT = ROOT / "runs" / "bench"
@@ -41,6 +45,7 @@ class Row:
     algorithm: str = "auto"
     target: float | None = None
     """median score that counts as reproduced"""
+    seeds: int = 5
 
     @property
     def bound(self) -> Row:
@@ -48,6 +53,9 @@ class Row:
         kept = tuple(setting for setting in self.settings if setting.startswith("learner."))
         return replace(self, name="true reward", labels=0, settings=kept, target=None)
 
+
+Results = dict[str, dict[str, float]]
+"""what each run gave, by the name it is kept under"""
 
 PAPER = ("reward.members=3", "reward.crop=1.0")
 
@@ -59,7 +67,7 @@ def rows() -> list[Row]:
     ablation = replace(
         pendulum, table="Ablations", name="online, clips, information gain", labels=100, target=None
     )
-    flipped = ("teacher.error_rate=0.2",)
+    flipped = ("teacher.error_rate=0.2",)  # a uniform error of 0.4: half of those are right by chance
     return [
         pendulum,
         replace(pendulum, name="700 labels", labels=700, target=0.95),
@@ -77,17 +85,21 @@ def rows() -> list[Row]:
         replace(ablation, name="variance queries", settings=("selector=variance",)),
         replace(ablation, name="offline: all labels first", settings=("schedule=offline",)),
         replace(ablation, name="single steps instead of clips", settings=("clip_steps=1",)),
-        replace(ablation, name="20 % flips, error model", settings=(*flipped, "reward.error_rate=0.2")),
+        replace(ablation, name="20 % flips, error model", settings=(*flipped, "reward.error_rate=0.4")),
         replace(ablation, name="20 % flips, no error model", settings=(*flipped, "reward.error_rate=0.0")),
     ]
 
 
+def kept_at(row: Row, seed: int) -> Path:
+    """Where a run's result is kept: a name made of all its settings, presets included."""
+    config = run_config(row.env, row.labels, row.steps, seed, row.algorithm, list(row.settings))
+    settings = json.dumps(config_to_json(config), sort_keys=True)
+    return KEPT / f"{hashlib.sha256(settings.encode()).hexdigest()[:16]}.json"
+
+
 def run(row: Row, seed: int) -> dict[str, float]:
     """One training run, or what it gave when it was run before."""
-    identity = hashlib.sha256(
-        repr((row.env, row.labels, row.steps, row.settings, row.algorithm, seed)).encode()
-    )
-    kept = KEPT / f"{identity.hexdigest()[:16]}.json"
+    kept = kept_at(row, seed)
     if kept.exists():
         return json.loads(kept.read_text())
     with tempfile.TemporaryDirectory() as folder:
@@ -130,6 +142,10 @@ def zero(env: str) -> float:
     return max(float(np.mean(evaluate(env, policy, 50, 20_000).returns)) for policy in policies)
 
 
+def key(row: Row, seed: int) -> str:
+    return kept_at(row, seed).stem
+
+
 def spread(values: list[float], digits: int) -> str:
     return f"{statistics.median(values):,.{digits}f} ({min(values):,.{digits}f} to {max(values):,.{digits}f})"
 
@@ -140,21 +156,18 @@ def verdict(row: Row, score: float) -> str:
     return f"{'met' if score >= row.target else 'MISSED'} (at least {row.target})"
 
 
-def table(
-    name: str, chosen: list[Row], results: dict[tuple[Row, int], dict[str, float]], seeds: int
-) -> dict[str, float]:
+def table(name: str, chosen: list[Row], results: Results) -> dict[str, float]:
     first = chosen[0]
+    bound = replace(first.bound, seeds=max(row.seeds for row in chosen))
     floor, digits = zero(first.env), 1 if "Reacher" in first.env or "Pendulum" in first.env else 0
-    top = statistics.median(results[first.bound, seed]["final_return"] for seed in range(seeds))
-    print(
-        f"\n**{name}** ({first.env}, {first.steps:,} steps, {seeds} seeds; zero of the score: {floor:.1f})\n"
-    )
-    columns = ("run", "true return, median (range)", "score s, median (range)")
+    top = statistics.median(results[key(bound, seed)]["final_return"] for seed in range(bound.seeds))
+    print(f"\n**{name}** ({first.env}, {first.steps:,} steps; zero of the score: {floor:.1f})\n")
+    columns = ("run", "seeds", "true return, median (range)", "score s, median (range)")
     columns += ("reward accuracy", "episodes that succeed, %", "target")
     print(f"| {' | '.join(columns)} |\n{'|---' * len(columns)}|")
     found = {}
-    for row in [first.bound, *chosen]:
-        mine = [results[row, seed] for seed in range(seeds)]
+    for row in [bound, *chosen]:
+        mine = [results[key(row, seed)] for seed in range(row.seeds)]
         scores = [(one["final_return"] - floor) / (top - floor) for one in mine]
         accuracies = [one["held_out_accuracy"] for one in mine if one.get("held_out_accuracy") is not None]
         accuracy = f"{statistics.median(accuracies):.2f}" if accuracies else ""
@@ -162,7 +175,9 @@ def table(
         success = spread([100 * rate for rate in successes], 0) if successes else ""
         returns = spread([one["final_return"] for one in mine], digits)
         met = verdict(row, statistics.median(scores))
-        print(f"| {row.name} | {returns} | {spread(scores, 2)} | {accuracy} | {success} | {met} |")
+        print(
+            f"| {row.name} | {row.seeds} | {returns} | {spread(scores, 2)} | {accuracy} | {success} | {met} |"
+        )
         found[f"{name}: {row.name}"] = round(statistics.median(scores), 4)
     return found
 
@@ -174,23 +189,30 @@ def main() -> None:
     parser.add_argument(
         "--quick", action="store_true", help="Pendulum with 200 labels, one seed, a quarter of the steps"
     )
-    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--seeds", type=int, default=99, help="at the most; each row has its own number")
     parser.add_argument("--jobs", type=int, default=2, help="runs side by side")
     parser.add_argument("--only", nargs="+", default=[], help="tables to make")
     options = parser.parse_args()
     chosen = [
-        row for row in rows() if not options.only or any(row.table.startswith(name) for name in options.only)
+        replace(row, seeds=min(row.seeds, options.seeds))
+        for row in rows()
+        if not options.only or any(row.table.startswith(name) for name in options.only)
     ]
     if options.quick:
-        chosen, options.seeds = [replace(chosen[0], steps=chosen[0].steps // 4, target=None)], 1
-    wanted = list(dict.fromkeys(job for row in chosen for job in (row.bound, row)))
-    jobs = [(row, seed) for seed in range(options.seeds) for row in wanted]
+        chosen = [replace(chosen[0], steps=chosen[0].steps // 4, target=None, seeds=1)]
+    jobs = {
+        key(job, seed): (job, seed)
+        for seed in range(max(row.seeds for row in chosen))
+        for row in chosen
+        for job in (row.bound, row)
+        if seed < row.seeds
+    }
     with ThreadPoolExecutor(options.jobs) as pool:
-        results = dict(zip(jobs, pool.map(lambda job: run(*job), jobs), strict=True))
+        results = dict(zip(jobs, pool.map(lambda job: run(*job), jobs.values()), strict=True))
     print(f"{os.cpu_count()} cores, Python {sys.version.split()[0]}")
     found: dict[str, float] = {}
     for name in dict.fromkeys(row.table for row in chosen):
-        found |= table(name, [row for row in chosen if row.table == name], results, options.seeds)
+        found |= table(name, [row for row in chosen if row.table == name], results)
     print(json.dumps(found))
 
 
