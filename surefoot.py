@@ -14,13 +14,14 @@ import tyro
 Algorithm = Literal["auto", "ppo", "a2c", "trpo", "sac"]
 Selector = Literal["random", "variance", "information_gain"]
 Schedule = Literal["scaled", "paper", "linear", "offline"]
-TeacherKind = Literal["perfect", "rational", "noisy", "mistake", "skip", "equal"]
+TeacherKind = Literal["people", "perfect", "rational", "noisy", "mistake", "skip", "equal"]
 Set = Annotated[tuple[str, ...], tyro.conf.UseAppendAction, tyro.conf.arg(name="set", metavar="KEY=VALUE")]
 
 
 def train_preferences(
     env: str = "mujoco:Hopper",
-    labels: int = 700,
+    labels: int | None = None,
+    labels_from: Path | None = None,
     steps: int = 0,
     seed: int = 0,
     run: Path | None = None,
@@ -37,16 +38,18 @@ def train_preferences(
 ) -> None:
     """Learn a reward from comparisons of clips, and a policy on nothing but that reward.
 
-    The simulated teacher sees the hidden true reward; the learner never does.
+    The simulated teacher sees the hidden true reward; the learner never does. With
+    `--teacher people` a link is printed: whoever opens it sees pairs of clips and answers.
 
     Args:
         env: Environment, as `surefoot envs` lists them.
-        labels: Comparisons to ask for.
+        labels: Comparisons in all; by default 700, or those of --labels-from alone.
+        labels_from: Folder of a run whose answers this one begins with.
         steps: Environment steps of the learner; 0 takes what the task needs on a laptop.
         seed: Seed of everything; the same seed gives the same run bit for bit.
         run: Folder of the run; by default runs/<task>-preferences-<seed>.
         algorithm: Learner; "auto" takes the one tuned for the task.
-        teacher: How the simulated teacher answers (B-Pref's kinds).
+        teacher: "people" in the browser, or how a simulated teacher answers (B-Pref's kinds).
         teacher_errors: Share of wrong answers of the "mistake" teacher.
         selector: What chooses the pairs to ask about.
         schedule: When answers are asked for.
@@ -60,11 +63,18 @@ def train_preferences(
     from agents.preferences.presets import preference_config
     from agents.settings import with_settings
 
+    recorded = 0
+    if labels_from is not None:
+        from agents.preferences.label_sets import read_label_set
+
+        recorded = len(read_label_set(labels_from, env))
+    labels = labels if labels is not None else recorded or 700
     config: PreferenceConfig = preference_config(
         env, labels=labels, steps=steps, seed=seed, algorithm=algorithm
     )
     config = dataclasses.replace(
         config,
+        recorded_labels=min(recorded, labels),
         selector=selector,
         schedule=schedule,
         asynchronous=asynchronous,
@@ -75,7 +85,11 @@ def train_preferences(
     from agents.preferences.job import start
 
     start(
-        config, run or _default_run(env, "preferences", seed), true_reward_run=true_reward_run, videos=videos
+        config,
+        run or _default_run(env, "preferences", seed),
+        true_reward_run=true_reward_run,
+        labels_from=labels_from,
+        videos=videos,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from agents.preferences.labelling.config import PeopleConfig
 from agents.preferences.reward_config import RewardConfig
 from agents.preferences.teachers import TeacherConfig
 from agents.presets import LearnerConfig
@@ -21,13 +22,17 @@ class PreferenceConfig:
     env: str = "mujoco:Hopper"
     """environment, as `surefoot envs` lists them"""
     labels: int = 700
-    """comparisons to ask for in the whole run"""
+    """comparisons in the whole run, those it begins with among them"""
+    recorded_labels: int = 0
+    """answers of another run that this one begins with"""
     steps: int = 160_000
     """environment steps of the learner (steps of the random start come on top)"""
     seed: int = 0
     learner: LearnerConfig = field(default_factory=LearnerConfig)
     reward: RewardConfig = field(default_factory=RewardConfig)
     teacher: TeacherConfig = field(default_factory=TeacherConfig)
+    people: PeopleConfig = field(default_factory=PeopleConfig)
+    """used where the teacher is "people" """
     clip_steps: int = 0
     """steps of a clip; 0 takes the task's own (about 1.5 s of viewing)"""
     selector: Selector = "information_gain"
@@ -71,9 +76,23 @@ class PreferenceConfig:
             raise ValueError(
                 f"labels must be at least 1, got {self.labels}: without answers no reward can be learnt"
             )
+        if not 0 <= self.recorded_labels <= self.labels:
+            raise ValueError(
+                f"recorded_labels must lie between 0 and labels ({self.labels}), got {self.recorded_labels}"
+            )
         if self.steps < 1:
             raise ValueError(f"steps must be at least 1, got {self.steps}")
         if not 0 < self.initial_share <= 1:
             raise ValueError(f"initial_share must lie in (0, 1], got {self.initial_share}")
+        if self.teacher.kind == "people" and self.people.lead < self.label_batch:
+            raise ValueError(
+                f"people.lead ({self.people.lead}) must be at least label_batch ({self.label_batch}), "
+                "or the policy would wait for answers that are not asked for yet"
+            )
         if self.unsupervised_steps and self.learner.algorithm != "sac":
             raise ValueError("unsupervised_steps needs an off-policy learner: set learner.algorithm to sac")
+
+    @property
+    def answers_later(self) -> bool:
+        """Whether the policy goes on while it waits for answers."""
+        return self.asynchronous or self.teacher.kind == "people"

@@ -11,11 +11,13 @@ from typing import Any
 
 import numpy as np
 
+from agents.checkpoint import latest_checkpoint
 from agents.configs import config_to_json
 from agents.evaluate import evaluate
 from agents.interrupts import StopSignal
 from agents.preferences.bounds import write_bounds
 from agents.preferences.config import PreferenceConfig
+from agents.preferences.label_sets import copy_label_set, read_label_set
 from agents.preferences.media import write_clip_videos, write_policy_video
 from agents.preferences.teachers import Teacher
 from agents.preferences.train import PreferenceTrainer
@@ -35,13 +37,21 @@ def start(
     path: Path,
     *,
     true_reward_run: Path | None = None,
+    labels_from: Path | None = None,
     videos: bool = True,
     teacher: Teacher | None = None,
     quiet: bool = False,
 ) -> dict[str, Any]:
-    """Starts a run and follows it to its report. Returns the summary."""
+    """Starts a run and follows it to its report. Returns the summary.
+
+    labels_from: a run whose first `config.recorded_labels` answers this one begins with.
+    """
     with start_run(path, config, config.seed) as run:
-        options = {"videos": videos, "true_reward_run": str(true_reward_run) if true_reward_run else None}
+        options = {
+            "videos": videos,
+            "true_reward_run": str(true_reward_run) if true_reward_run else None,
+            "labels_from": str(labels_from) if labels_from else None,
+        }
         write_json(path / "options.json", options)
         return _follow(config, run, teacher, quiet)
 
@@ -70,9 +80,12 @@ def resume(
 
 def _follow(config: PreferenceConfig, run: Run, teacher: Teacher | None, quiet: bool) -> dict[str, Any]:
     """Trains, then makes what people look at; a stop in between keeps all that is done."""
-    options: dict[str, Any] = {"videos": True, "true_reward_run": None}
+    options: dict[str, Any] = {"videos": True, "true_reward_run": None, "labels_from": None}
     if (run.path / "options.json").exists():  # a start that was killed at once has none
         options = json.loads((run.path / "options.json").read_text(encoding="utf-8"))
+    if options.get("labels_from") and latest_checkpoint(run.checkpoints) is None:
+        source = Path(options["labels_from"])
+        copy_label_set(source, run.path, read_label_set(source, config.env)[: config.recorded_labels])
     with StopSignal() as stop:
         trainer = PreferenceTrainer(config, run, teacher, quiet)
         try:

@@ -173,10 +173,10 @@ class LabelSession:
             self._use(comparison)
         return len(arrived)
 
-    def use_recorded(self) -> int:
-        """Takes in all answers of the log that were not used yet; returns how many."""
+    def use_recorded(self, first: int | None = None) -> int:
+        """Takes in the log's answers, or the first so many, that were not used yet; returns how many."""
         used = set(self.used)
-        late = [comparison for comparison in self.log if comparison.id not in used]
+        late = [comparison for comparison in list(self.log)[:first] if comparison.id not in used]
         for comparison in late:
             self._use(comparison)
             self._next_index = max(self._next_index, comparison.query.index + 1)

@@ -17,7 +17,7 @@ from envs.episode import Episode
 
 logger = logging.getLogger(__name__)
 
-TeacherKind = Literal["perfect", "rational", "noisy", "mistake", "skip", "equal", "myopic"]
+TeacherKind = Literal["perfect", "rational", "noisy", "mistake", "skip", "equal", "myopic", "people"]
 
 
 class Teacher(Protocol):
@@ -35,7 +35,8 @@ class TeacherConfig:
     kind: "perfect": always right, a tie where both are equal. "rational": Boltzmann-rational,
     beta 1. "noisy": that and 10 % of answers flipped. "mistake": perfect but for 10 % flipped.
     "skip": skips pairs of poor clips. "equal": calls close pairs a tie. "myopic": looks at a
-    clip's end. Settings that are not None replace the kind's own.
+    clip's end. "people": no script at all, a labelling session. Settings that are not None replace
+    the kind's own.
     """
 
     kind: TeacherKind = "perfect"
@@ -67,6 +68,8 @@ class TeacherConfig:
     def setting(self, name: str) -> float:
         """A setting, from the kind where it is None."""
         value = getattr(self, name)
+        if self.kind == "people":
+            raise ValueError("people follow no script: a labelling session asks them")
         return float(_KINDS[self.kind].get(name, _PERFECT[name]) if value is None else value)
 
 

@@ -7,9 +7,10 @@ come at once and a run is repeatable bit for bit, also after a kill and a resume
 from __future__ import annotations
 
 import logging
+import math
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -33,7 +34,11 @@ from agents.runs import Run, write_json
 from agents.sb3 import Learner, learner_env
 from envs.batch import Array, BatchEnv, BatchStep
 from envs.catalog import make_vec
+from envs.episode import Episode
 from envs.tasks import task_info
+
+if TYPE_CHECKING:
+    from agents.preferences.labelling.people import PeopleAnswers, TrainingState
 
 logger = logging.getLogger(__name__)
 
@@ -63,7 +68,10 @@ class PreferenceTrainer:
         self.ensemble = RewardEnsemble(*spaces, config.reward, seed=config.seed, preprocess=view.normalizer)
         view.reward = self.ensemble.reward
         self.learner = Learner(learner, view, config.seed, config.steps)
-        self.teacher = teacher or ScriptedTeacher(config.teacher, seed=config.seed)
+        self.people: PeopleAnswers | None = None
+        self.teacher = teacher
+        if teacher is None and config.teacher.kind != "people":
+            self.teacher = ScriptedTeacher(config.teacher, seed=config.seed)
         self.clip_steps = config.clip_steps or task_info(config.env).segment_steps
         self.clips = ClipRecorder(self.env.num_envs, self.clip_steps, config.clip_capacity, dt=self.env.dt)
         self.schedule = LabelSchedule(config.labels, config.steps, config.schedule, config.initial_share)
@@ -71,19 +79,36 @@ class PreferenceTrainer:
             record.path,
             self._answers(),
             ComparisonSet(config.keep_last or None),
-            late_answers=config.asynchronous,
+            late_answers=config.answers_later,
         )
         self.rng = np.random.default_rng([config.seed, 0x5EED])
         self.means = RunningMeans()
         self.initial_steps = 0
         self._fitted = 0
+        self._fitted_at = time.monotonic()
+        self._stop: StopSignal | None = None
         self._physics: Array | None = None
         self._cpu, self._wall = -time.process_time(), -time.monotonic()
 
     def _answers(self) -> Answers:
-        if self.config.asynchronous:
-            return AsyncTeacher(self.teacher, self.config.seconds_per_label)
+        config = self.config
+        if self.teacher is None:
+            # Imported here: without people, none of the session's libraries is needed.
+            from agents.preferences.labelling.people import PeopleAnswers
+
+            self.people = PeopleAnswers.of_run(
+                self.record.path, config.env, config.labels, config.people, self._opinion
+            )
+            return self.people
+        if config.asynchronous:
+            return AsyncTeacher(self.teacher, config.seconds_per_label)
         return AnswersAtOnce(self.teacher)
+
+    def _opinion(self, clip: Episode) -> Array | None:
+        """The learnt reward of each step of a clip, (T,); None while nothing was learnt."""
+        if not self.ensemble.version:
+            return None
+        return self.ensemble.reward(clip.observations["observation"][: len(clip)], clip.actions)
 
     # -- the loop -------------------------------------------------------------------------------
 
@@ -92,19 +117,26 @@ class PreferenceTrainer:
 
         Raises RunStopped when `stop` was asked for, after everything was saved.
         """
+        self._stop = stop
         if not self._resume():
             self._begin()
         title, steps = self.config.env, self.config.steps
         with Progress(title, steps, done=self.learner.steps, quiet=self.quiet) as progress:
             while self.learner.steps < steps:
                 self._iterate(progress)
-                if stop is not None and stop.asked and self.learner.steps < steps:
+                self._keep_pace(progress)
+                if self._stopping and self.learner.steps < steps:
                     self._checkpoint()
+                    self._say("stopped", "Training is stopped; answers are kept for when it goes on.")
                     raise RunStopped(
                         f"stopped at step {self.learner.steps:,} of {steps:,}, all is saved; "
                         f"go on with: surefoot resume {self.record.path}"
                     )
         return self._finish()
+
+    @property
+    def _stopping(self) -> bool:
+        return self._stop is not None and self._stop.asked
 
     def close(self) -> None:
         self.session.close()
@@ -118,7 +150,10 @@ class PreferenceTrainer:
         else:
             self._explore_at_random()
             self.learner.start()
-        self._ask(self.schedule.due(0), "random")
+        self.session.use_recorded(self.config.recorded_labels)
+        missing = self.schedule.due(0) - self.session.asked
+        if missing > 0:
+            self._ask(missing, "random")
         self._wait_for_first_answers()
         self._fit(self.config.reward.initial_minibatches)
         if self.config.unsupervised_steps:
@@ -150,9 +185,37 @@ class PreferenceTrainer:
         if missing >= self.config.label_batch or (missing > 0 and last):
             self._ask(missing, self.config.selector)
         self.session.collect()
-        fresh = len(self.session.used) - self._fitted
-        if fresh >= self.config.label_batch or (fresh and last and not self.session.open):
+        fresh = self.session.changes - self._fitted
+        waited = self.people and time.monotonic() - self._fitted_at >= self.config.people.patience_seconds
+        done = last and not self.session.open
+        enough = fresh >= self.config.label_batch or (fresh and (done or waited))
+        if enough and len(self.session.data):
             self._fit(self.config.reward.update_minibatches)
+
+    def _keep_pace(self, progress: Progress) -> None:
+        """People are slower than a policy: it waits for them rather than learn what nobody has corrected.
+
+        The lead it may have shrinks to nothing over the last fifth of the steps, so that all that is
+        asked is also used.
+        """
+        if self.people is None:
+            return
+        left = 1 - self.learner.steps / self.config.steps
+        lead = self.config.people.lead * min(1.0, 5 * left)
+        said = -np.inf
+        while self.session.open > lead and not self._stopping:
+            if time.monotonic() - said > 30:
+                said = time.monotonic()
+                progress.say(f"the policy waits for people: {self.session.open} queries are open")
+            self._say("waiting", f"The policy waits for your answers: {self.session.open} pairs are open.")
+            time.sleep(0.2)
+            self._label()
+        self._say("training", "The policy is training on your answers.")
+
+    def _say(self, state: TrainingState, text: str) -> None:
+        if self.people is not None:
+            steps = self.config.steps
+            self.people.say_training(state, text, self.learner.steps, steps, len(self.session.used))
 
     # -- its parts ------------------------------------------------------------------------------
 
@@ -219,10 +282,16 @@ class PreferenceTrainer:
                     f"all of the {asked} first answers were skips, so no reward can be learnt: "
                     "ask for more labels, or lower the teacher's skip threshold"
                 )
-            if time.monotonic() - said > 10:
+            if self._stopping:
+                raise RunStopped(
+                    f"stopped before training, the {answered} answers so far are saved; "
+                    f"go on with: surefoot resume {self.record.path}"
+                )
+            self._say("waiting", f"Training starts after {math.ceil(0.75 * asked)} answers.")
+            if time.monotonic() - said > 10 and not self.quiet:
                 said = time.monotonic()
                 logger.warning("waiting for the first answers: %d of %d are there", answered, asked)
-            time.sleep(0.02)
+            time.sleep(0.02 if self.people is None else 0.2)
 
     def _fit(self, minibatches: int) -> None:
         """Fits the reward to all answers, and gives it to the policy on a scale of mean 0."""
@@ -232,16 +301,22 @@ class PreferenceTrainer:
             self.rng,
             max_epochs=self.config.reward.max_epochs,
             max_minibatches=minibatches,
+            error_rates=self.people.error_rates() if self.people else None,
         )
         self.ensemble.set_reference(*self.clips.recent_steps(self.config.reference_steps))
         if not self.learner.is_on_policy and self.learner.steps:
             self.learner.relabel(self.ensemble.reward)
-        self._fitted = len(self.session.used)
+        self._fitted, self._fitted_at = self.session.changes, time.monotonic()
         accuracy, correlation = self._ranking()
         numbers = report.metrics()
         numbers["time/fit_seconds"] = numbers.pop("reward/fit_seconds")
         numbers |= {"reward/held_out_accuracy": accuracy, "reward/true_correlation": correlation}
-        self.record.log(self.learner.steps, {"labels": float(self._fitted), **numbers})
+        self.record.log(self.learner.steps, {"labels": float(len(self.session.used)), **numbers})
+        if self.people is not None:
+            held_out = numbers["reward/validation_accuracy"]
+            self.people.say_fitted(
+                self.ensemble.version, self.learner.steps, len(self.session.used), held_out
+            )
 
     def _ranking(self) -> tuple[float, float]:
         """On clips that were never asked about, by a draw of its own: looking changes nothing."""
@@ -255,6 +330,8 @@ class PreferenceTrainer:
         scores = evaluate(self.config.env, self.learner.predict, episodes, EVALUATION_SEED + self.config.seed)
         self.record.log(self.learner.steps, {**scores.metrics(), "labels": float(len(self.session.used))})
         # What people want to know is what training costs: looking at it is not counted.
+        if self.people is not None and not self._stopping:
+            self.people.show_policy(self.learner.predict, self.learner.steps)
         self._cpu -= time.process_time() - cpu
         self._wall -= time.monotonic() - wall
         return scores
@@ -283,6 +360,9 @@ class PreferenceTrainer:
             "wall_seconds": self._wall + time.monotonic(),
         }
         write_json(self.record.path / "summary.json", summary)
+        if self.people is not None:
+            self._say("finished", "Training has ended. Thank you!")
+            self.people.finish()
         return summary
 
     # -- going on after a stop ------------------------------------------------------------------
