@@ -25,7 +25,7 @@ def read_label_set(source: Path, env: str) -> list[Comparison]:
         raise RunError(f"{source} is not a run with labels ({error})") from error
     if theirs != env:
         raise RunError(f"the labels of {source} are about {theirs}, this run is about {env}")
-    comparisons = _of_session(source) if (source / "label.json").exists() else _of_log(source)
+    comparisons = _of_session(source) if (source / "label.json").exists() else logged_answers(source)
     if not any(comparison.target is not None for comparison in comparisons):
         raise RunError(f"{source} has no answer to learn from yet: label some pairs first")
     return comparisons
@@ -49,7 +49,8 @@ def copy_label_set(source: Path, run: Path, comparisons: list[Comparison]) -> No
         log.close()
 
 
-def _of_log(source: Path) -> list[Comparison]:
+def logged_answers(source: Path) -> list[Comparison]:
+    """The standing answers of a run's labels.jsonl, read while it may be written."""
     path = source / "labels.jsonl"
     if not path.exists():
         raise RunError(f"{source} has no labels: {path} is not there")

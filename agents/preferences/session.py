@@ -128,12 +128,7 @@ class LabelSession:
 
     def clip(self, reference: Clip) -> Episode:
         """A clip that was asked about, as the recorder cut it."""
-        if reference.start == 0:
-            return self.dataset[reference]
-        whole = self.dataset[Clip(reference.episode, 0, reference.start + reference.length)]
-        clip = whole.slice(reference.start, reference.length)
-        stacks = frame_stacks(np.asarray(whole.observations["observation"]), reference.start + 1)
-        return replace(clip, observations={"observation": stacks})
+        return stored_clip(self.dataset, reference)
 
     def _store(self, clip: Episode) -> Clip:
         """Stacked frames are kept once each, as an episode that begins stack - 1 steps before the clip."""
@@ -243,3 +238,13 @@ class LabelSession:
         self._answers.close()
         self.log.close()
         self.dataset.close()
+
+
+def stored_clip(dataset: EpisodeDataset, reference: Clip) -> Episode:
+    """A clip that a `LabelSession` keeps in a run's `clips/`, as the recorder cut it."""
+    if reference.start == 0:
+        return dataset[reference]
+    whole = dataset[Clip(reference.episode, 0, reference.start + reference.length)]
+    clip = whole.slice(reference.start, reference.length)
+    stacks = frame_stacks(np.asarray(whole.observations["observation"]), reference.start + 1)
+    return replace(clip, observations={"observation": stacks})

@@ -137,7 +137,7 @@ class PeopleAnswers:
         rows = []
         for query, left, right in self._pending:
             sources = [self._source(clip) for clip in (left, right)]
-            rows.append(_new_query(query, *sources))
+            rows.append(new_query(query, *sources))
         self._store.add_queries(self._study, rows)
         self._pending.clear()
 
@@ -239,7 +239,8 @@ def _comparison(label: Label, query: Query) -> Comparison:
     return Comparison(query, MEANING[label.choice], label.annotator, seconds, label.uuid)
 
 
-def _new_query(query: Query, left: SegmentSource, right: SegmentSource) -> NewQuery:
+def new_query(query: Query, left: SegmentSource, right: SegmentSource) -> NewQuery:
+    """A query of the trainer as the database takes it."""
     return NewQuery(
         key=query.id,
         index=query.index,
