@@ -93,6 +93,43 @@ def train_preferences(
     )
 
 
+def label(
+    run: Annotated[Path, tyro.conf.Positional],
+    invite: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = (),
+    hours: float | None = None,
+    host: str = "127.0.0.1",
+    port: int = 8737,
+    processes: int = 1,
+    database: str = "",
+    media: str = "",
+    origin: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = (),
+    secure: bool = False,
+) -> None:
+    """Serve the page on which people compare a run's clips, and print the links to it.
+
+    Answers are used by the training of that run while it goes on (`--teacher people`), or kept for
+    when it does. A run with a simulated teacher gets a session about the same pairs; train on its
+    answers with `surefoot train preferences --labels-from <run>`.
+
+    Args:
+        run: Folder of the run, or "last".
+        invite: Name of a person to make a link for; may be given several times.
+        hours: The new links end after so many hours; by default never.
+        host: Address to listen at; 0.0.0.0 lets in the whole network.
+        port: Port to listen at, or the next free one.
+        processes: Server processes.
+        database: Where a new session keeps answers: SQLite in the run, or postgresql://host/name.
+        media: Where a new session keeps drawn clips: a folder, or s3://bucket/prefix.
+        origin: Address that people see, such as https://label.example.org behind a proxy.
+        secure: People come by https only, through a proxy.
+    """
+    from agents.preferences.labelling.command import label_run
+    from agents.preferences.labelling.config import PeopleConfig
+
+    people = PeopleConfig(database=database, media=media, host=host, port=port, processes=processes)
+    label_run(_find_run(run), people, invite=invite, hours=hours, origins=origin, secure=secure)
+
+
 def train_rl(
     env: str = "mujoco:Hopper",
     steps: int = 0,
@@ -246,6 +283,7 @@ def train() -> None:
 COMMANDS: dict[str, Callable[..., Any]] = {
     "demo": demo,
     "train": train,
+    "label": label,
     "resume": resume,
     "evaluate": evaluate,
     "report": report,

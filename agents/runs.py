@@ -9,7 +9,6 @@ runs/<name>/config.json     written before anything else happens
 
 from __future__ import annotations
 
-import fcntl
 import importlib.metadata
 import json
 import math
@@ -28,6 +27,7 @@ import numpy as np
 import torch
 
 from agents.configs import ConfigError, config_from_json, config_to_json
+from agents.run_lock import RunError, lock_run
 from envs.files import sync_folder
 
 if TYPE_CHECKING:
@@ -40,10 +40,6 @@ PACKAGES = (
 )
 """those whose version can change a result"""
 _FREE_SPACE = "what was saved before is untouched: free some disk space and resume the run"
-
-
-class RunError(RuntimeError):
-    """A run's folder cannot be made or used; the message says what to do."""
 
 
 class Run:
@@ -118,20 +114,7 @@ class Run:
         """Takes the run for this process, at the first write. Raises RunError when another process has it."""
         if self._lock is not None:
             return
-        lock = (self.path / ".lock").open("a+", encoding="utf-8")
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            lock.seek(0)
-            owner = lock.read().strip()
-            lock.close()
-            raise RunError(
-                f"{self.path} is in use by process {owner}: stop it first, or use another name"
-            ) from None
-        lock.truncate(0)
-        lock.write(f"{os.getpid()}\n")
-        lock.flush()
-        self._lock = lock
+        self._lock = lock_run(self.path)
         self._metrics = (self.path / "metrics.jsonl").open("ab", buffering=0)
         self._timing = (self.path / "timing.jsonl").open("ab", buffering=0)
 

@@ -23,6 +23,7 @@ TRAINING = (
     "agents/rollouts.py",
     "agents/preferences/pebble.py",
 )
+LABELLING = ("agents/preferences/labelling/*",)
 NODES = ("robot/bridge.py", "robot/guard.py", "robot/drive.py", "robot/collect.py", "robot/record.py")
 HOMES = {
     "stable_baselines3": TRAINING,
@@ -37,11 +38,19 @@ HOMES = {
     "cv2": ("envs/atari*.py",),
     "minari": ("envs/minari*.py", "envs/dataset*.py"),
     "av": ("envs/video.py",),
+    "fastapi": LABELLING,
+    "starlette": LABELLING,
+    "uvicorn": LABELLING,
+    "jinja2": LABELLING,
+    "sqlalchemy": LABELLING,
+    "alembic": LABELLING,
+    "fsspec": LABELLING,
+    "pyarrow": LABELLING,
 }
 """The files that may import a heavy package at all."""
 INSIDE_FUNCTIONS = ("mujoco", "ale_py", "envpool", "habitat", "cv2", "minari", "av", "rclpy")
 """Never at the top of a file, so that importing the file costs nothing and works without them."""
-EXTRAS = (*HOMES, "imageio", "safetensors", "tensorboard", "h5py", "psycopg", "onnx")
+EXTRAS = (*HOMES, "imageio", "safetensors", "tensorboard", "h5py", "psycopg", "s3fs", "onnx")
 """What the base install, which is the robot's, does not have."""
 
 

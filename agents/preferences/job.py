@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import logging
@@ -86,9 +87,13 @@ def _follow(config: PreferenceConfig, run: Run, teacher: Teacher | None, quiet: 
     if options.get("labels_from") and latest_checkpoint(run.checkpoints) is None:
         source = Path(options["labels_from"])
         copy_label_set(source, run.path, read_label_set(source, config.env)[: config.recorded_labels])
-    with StopSignal() as stop:
+    with StopSignal() as stop, contextlib.ExitStack() as beside:
         trainer = PreferenceTrainer(config, run, teacher, quiet)
         try:
+            if trainer.people is not None and config.people.serve:
+                from agents.preferences.labelling.command import ServerBeside
+
+                beside.enter_context(ServerBeside(run.path, config.people))
             before = run.path / "videos" / "before.mp4"
             if options["videos"] and not before.exists():
                 _video(config.env, trainer.learner.predict, before)
