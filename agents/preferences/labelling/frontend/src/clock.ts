@@ -10,7 +10,7 @@ export class Clock {
   private rate = 1;
   private anchor = 0; // ms at which the present loop began, while playing
   private held = 0; // seconds into the loop, while standing still
-  private done = 0; // whole loops before the present one
+  private done = 0; // loops before the present one
   private running = false;
 
   get playing(): boolean {
@@ -42,7 +42,7 @@ export class Clock {
   }
 
   restart(now: number): void {
-    this.count(now);
+    this.done = this.loops(now);
     this.seek(0, now);
   }
 
@@ -73,7 +73,8 @@ export class Clock {
 
   /** How often the clips have been seen, parts of a loop included. */
   loops(now: number): number {
-    return this.done + Math.min(this.into(now) / this.duration, 1);
+    const part = Math.min(this.into(now) / this.duration, 1); // first: it counts whole loops
+    return this.done + part;
   }
 
   private get duration(): number {

@@ -22,6 +22,7 @@ async function enter(): Promise<void> {
   }
   try {
     await api.join(token);
+    new BroadcastChannel("surefoot:joined").postMessage("");
     location.replace("/");
   } catch (thrown) {
     const error = thrown instanceof ApiError ? thrown : new ApiError("away", String(thrown));

@@ -1,4 +1,5 @@
 // What the server has not acknowledged yet, kept in the browser: a reload or a dead server loses nothing.
+import type { Shelf } from "./shelf.js";
 import type { Choice } from "./wire.js";
 
 export interface Answer {
@@ -23,13 +24,6 @@ export interface Retraction {
 }
 
 export type Entry = Answer | Retraction;
-
-/** The part of window.localStorage that is used. */
-export interface Shelf {
-  getItem(key: string): string | null;
-  setItem(key: string, value: string): void;
-  removeItem(key: string): void;
-}
 
 export class Outbox {
   private memory: Entry[] | null = null; // takes over when the browser keeps nothing

@@ -13,6 +13,7 @@ interface Past {
   readonly query: string;
   readonly choice: string;
   readonly pair: Query | null; // null: answered before the page was loaded
+  readonly serial: number;
 }
 
 /** shown: the pair is on the screen again. asked: the server has to send it. */
@@ -22,6 +23,7 @@ export class Queue {
   private shown: Query | null = null;
   private ready: Query[] = [];
   private past: Past[] = [];
+  private answers = 0;
 
   constructor(
     private readonly outbox: Outbox,
@@ -39,8 +41,9 @@ export class Queue {
     return this.ready;
   }
 
-  get canUndo(): boolean {
-    return this.past.length > 0;
+  /** Answers so far; to be read before a request for more is sent. */
+  get serial(): number {
+    return this.answers;
   }
 
   /** How many more to ask the server for. */
@@ -54,25 +57,32 @@ export class Queue {
 
   /** What was answered before this page was loaded, oldest first. */
   remember(given: readonly Given[]): void {
-    const known = new Set(this.past.map((one) => one.uuid));
-    const older = given.filter((one) => !known.has(one.uuid));
-    this.past = [...older.map(({ uuid, query, choice }) => ({ uuid, query, choice, pair: null })), ...this.past];
+    const gone = new Set(this.past.map((one) => one.uuid));
+    for (const entry of this.outbox.entries()) if (entry.kind === "retract") gone.add(entry.of);
+    const older = given
+      .filter((one) => !gone.has(one.uuid))
+      .map(({ uuid, query, choice }) => ({ uuid, query, choice, pair: null, serial: 0 }));
+    this.past = [...older, ...this.past];
   }
 
-  /** Takes what the server leased; drops what is here already or whose answer is on its way. */
-  add(queries: readonly Query[]): void {
-    const answered = this.outbox.answered();
+  /**
+   * Takes what the server leased; drops what is here already, or was answered while the lease was on
+   * its way: `since` is the serial before it was asked for.
+   */
+  add(queries: readonly Query[], since: number): void {
+    const here = new Set([...this.outbox.answered(), ...this.held]);
+    for (const past of this.past) if (past.serial > since) here.add(past.query);
     for (const query of queries) {
-      if (!answered.has(query.query) && !this.held.includes(query.query)) this.ready.push(query);
+      if (!here.has(query.query)) this.ready.push(query);
+      here.add(query.query);
     }
     this.advance();
   }
 
   /** A pair that the server sent after an undo: it comes next, unless it is here or answered again. */
   readd(query: Query): void {
-    if (this.outbox.answered().has(query.query) || this.held.includes(query.query)) return;
-    if (this.past.some((one) => one.query === query.query)) return;
-    this.push(query);
+    const here = this.held.includes(query.query) || this.past.some((one) => one.query === query.query);
+    if (!here && !this.outbox.answered().has(query.query)) this.push(query);
   }
 
   /** Keeps the answer and goes on to the next pair. */
@@ -88,7 +98,8 @@ export class Queue {
       tried: false,
     };
     this.outbox.add(answer);
-    this.past.push({ uuid: answer.uuid, query: answer.query, choice, pair: this.shown });
+    this.answers += 1;
+    this.past.push({ uuid: answer.uuid, query: answer.query, choice, pair: this.shown, serial: this.answers });
     this.shown = null;
     this.advance();
     return answer;
@@ -118,16 +129,11 @@ export class Queue {
     this.advance();
   }
 
-  /** Its clips cannot be loaded: others first. */
-  putBack(query: string): void {
-    const index = this.ready.findIndex((one) => one.query === query);
-    if (index >= 0) this.ready.push(...this.ready.splice(index, 1));
-  }
-
   /** Forgets what it holds; what is in the outbox stays. */
   clear(): void {
     this.shown = null;
     this.ready = [];
+    this.past = [];
   }
 
   private push(query: Query): void {

@@ -50,9 +50,9 @@ export class Sender {
     this.waking.abort();
   }
 
+  /** This tab sends again; `flush` begins. */
   resume(): void {
     this.stopped = false;
-    void this.flush();
   }
 
   private async run(): Promise<void> {

@@ -1,6 +1,6 @@
 // What a person set in this browser.
 import { SPEEDS } from "./clock.js";
-import type { Shelf } from "./outbox.js";
+import type { Shelf } from "./shelf.js";
 
 export class Wishes {
   constructor(private readonly shelf: Shelf) {}
