@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,7 +11,7 @@ from numpy.typing import NDArray
 
 from envs.atari import FIRE, FRAME_SKIP, GAMES, NOOP_MAX, SIZE, STACK, STEP_SECONDS, default_steps, hide_score
 from envs.atari import observation_space as atari_observation_space
-from envs.batch import Array, BatchStep, StateUnavailableError
+from envs.batch import Array, BatchStep, StateUnavailableError, usable_cores
 
 
 class AtariBatch:
@@ -45,7 +44,7 @@ class AtariBatch:
         self._native = AtariVectorEnv(
             self._game.rom,
             n,
-            num_threads=min(n, threads or len(os.sched_getaffinity(0))),
+            num_threads=min(n, threads or usable_cores()),
             max_num_frames_per_episode=2**31 - 1,  # steps are counted here, across games
             autoreset_mode="SameStep",
             frameskip=FRAME_SKIP,

@@ -6,6 +6,7 @@ belongs to the new episode and `final_observations[i]` is the last one of the ol
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
@@ -14,6 +15,13 @@ import gymnasium
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
+
+
+def usable_cores() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 @dataclass(frozen=True)

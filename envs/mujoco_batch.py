@@ -7,14 +7,13 @@ simulations' states.
 from __future__ import annotations
 
 import importlib.util
-import os
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from gymnasium.utils.seeding import np_random
 
-from envs.batch import Array, BatchStep
+from envs.batch import Array, BatchStep, usable_cores
 from envs.mujoco import bad_warnings, diverged, load_gymnasium, observation_space
 from envs.mujoco_spec import Fields, Motion
 from envs.mujoco_tasks import TASKS, full_rotations
@@ -28,13 +27,6 @@ def native_batch_available() -> bool:
     if importlib.util.find_spec("mujoco") is None:
         return False
     return importlib.util.find_spec("mujoco.batch") is not None
-
-
-def usable_cores() -> int:
-    """Cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 class MujocoBatch:

@@ -13,6 +13,9 @@ from agents.evaluate import evaluate, random_policy
 from agents.runs import write_json
 from envs.catalog import make_vec
 
+_SAME_RESULT = ("torch_threads", "env_threads", "device", "fused_optimizer")
+"""settings of a learner that change how fast it is, not what it learns"""
+
 
 def score(preferences: float, random: float, true_reward: float) -> float:
     """s = (R_pref - R_random) / (R_true - R_random): 0 is the random policy, 1 the true reward.
@@ -47,7 +50,7 @@ def write_bounds(
     """bounds.json of a run, and its score in summary.json.
 
     true_reward_run: folder of `surefoot train rl` on the same environment with the same learner.
-    Raises ValueError when that run is of another environment.
+    Raises ValueError when that run is of another environment or was trained by another learner.
     """
     summary = json.loads((run / "summary.json").read_text(encoding="utf-8"))
     known = run / "bounds.json"
@@ -61,6 +64,7 @@ def write_bounds(
                 f"{true_reward_run} was trained on {best['env']}, {run} on {summary['env']}: "
                 "a bound must come from the same environment"
             )
+        _expect_same_learner(run, true_reward_run)
         bounds["true_reward_return"] = best["final_return"]
         bounds["true_reward_curve"] = _curve(true_reward_run)
     if "true_reward_return" in bounds:  # also known from before, when a run was made longer
@@ -69,6 +73,21 @@ def write_bounds(
         write_json(run / "summary.json", summary)
     write_json(run / "bounds.json", bounds)
     return bounds
+
+
+def _expect_same_learner(run: Path, true_reward_run: Path) -> None:
+    """A bound by another learner would measure the learners, not the rewards."""
+    ours, theirs = (
+        json.loads((path / "config.json").read_text(encoding="utf-8"))["learner"]
+        for path in (run, true_reward_run)
+    )
+    different = [name for name in ours if name not in _SAME_RESULT and ours[name] != theirs.get(name)]
+    if different:
+        name = different[0]
+        raise ValueError(
+            f"{true_reward_run} has learner.{name} = {theirs.get(name)}, {run} has {ours[name]}: "
+            "a bound must come from the same learner"
+        )
 
 
 def _curve(run: Path) -> list[list[float]]:
