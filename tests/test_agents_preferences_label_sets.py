@@ -16,7 +16,8 @@ from agents.preferences.labels import LabelLog
 from agents.preferences.presets import preference_config
 from agents.preferences.reward_config import RewardConfig
 from agents.preferences.teachers import ScriptedTeacher, TeacherConfig
-from agents.runs import RunError, read_config
+from agents.run_lock import RunError
+from agents.runs import read_config
 
 
 def small(env: str = "classic:Pendulum", labels: int = 12, **changes) -> PreferenceConfig:

@@ -21,7 +21,8 @@ from agents.configs import config_to_json
 from agents.interrupts import RunStopped
 from agents.presets import LearnerConfig, RlConfig, default_learner
 from agents.rl import RunningMeans, crossed, load_learner, train_rl
-from agents.runs import RunError, read_config
+from agents.run_lock import RunError
+from agents.runs import read_config
 
 ROOT = Path(__file__).parent.parent
 PPO = LearnerConfig(n_envs=4, n_steps=64, batch_size=64, n_epochs=2, normalize_reward=True, env_threads=1)

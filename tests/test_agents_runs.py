@@ -16,7 +16,8 @@ import pytest
 import torch
 
 from agents.configs import ConfigError
-from agents.runs import RunError, open_run, read_config, set_seeds, start_run, write_json
+from agents.run_lock import RunError
+from agents.runs import open_run, read_config, set_seeds, start_run, write_json
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,8 @@ from agents.preferences.train import PreferenceTrainer
 from agents.presets import RlConfig
 from agents.report import write_report
 from agents.rl import load_learner, train_rl
-from agents.runs import Run, RunError, open_run, read_config, start_run, write_json
+from agents.run_lock import RunError
+from agents.runs import Run, open_run, read_config, start_run, write_json
 from envs.batch import Array
 from envs.rendering import NoRendererError
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from agents.preferences.comparison import Comparison
 from agents.preferences.labels import LabelLog
-from agents.runs import RunError
+from agents.run_lock import RunError
 from envs.dataset import EpisodeDataset
 from envs.episode import Clip
 
