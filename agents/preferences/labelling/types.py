@@ -173,6 +173,73 @@ class Label:
     """an undo names this row"""
 
 
+WaitReason = Literal[
+    "none",
+    "no_queries",
+    "rendering",
+    "all_leased",
+    "all_answered",
+    "target_reached",
+    "paused",
+    "finished",
+    "broken_media",
+]
+"""why somebody has nothing to answer; none: there is something"""
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How a study stands; queries are those that train, repeats and golds are not counted."""
+
+    queries: int
+    open: int
+    """want more answers"""
+    rendering: int
+    """open, and a clip is not drawn yet"""
+    leased: int
+    """hand-outs that run now"""
+    answered: int
+    """have all answers that they want"""
+    labels: int
+    """answers that stand"""
+    skips: int
+    flagged: int
+    """closed because somebody could not judge a clip"""
+
+
+@dataclass(frozen=True)
+class Flag:
+    """A query that waits for the owner because somebody said that a clip of it is broken."""
+
+    query: str
+    key: str
+    kind: Kind
+    annotator: str
+    time: datetime
+    left: Sprite | None
+    """of the query, not of a screen; None while it is drawn anew"""
+    right: Sprite | None
+
+
+@dataclass(frozen=True)
+class SegmentJob:
+    """A clip that a renderer has claimed."""
+
+    segment: int
+    source: str
+    env: str
+    fps: int
+
+
+@dataclass(frozen=True)
+class Undrawable:
+    """A clip that no renderer could draw, and what helps."""
+
+    segment: int
+    source: str
+    reason: str
+
+
 class LabellingError(RuntimeError):
     """Something a person asked for cannot be done; the message is for them."""
 
