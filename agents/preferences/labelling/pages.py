@@ -15,6 +15,7 @@ from starlette.types import Scope
 
 from agents.preferences.labelling.api import PROBLEMS
 from agents.preferences.labelling.desk import Visiting, desk_of
+from agents.preferences.labelling.media import read_media
 
 logger = logging.getLogger(__name__)
 
@@ -65,7 +66,7 @@ def media(sha: Sha, request: Request, visitor: Visiting) -> Response:
     }
     if request.headers.get("if-none-match") == headers["ETag"]:
         return Response(status_code=304, headers=headers)
-    content = visitor.desk.storage.get(sha)
+    content = read_media(visitor.desk.store, visitor.desk.storage, sha)
     return _part(content, request.headers.get("range", ""), content_type, headers)
 
 

@@ -59,6 +59,12 @@ def redraw(connection: Connection, media: str) -> int:
     return len(ids)
 
 
+def media(connection: Connection, study_id: str) -> list[str]:
+    """Digests of what is drawn."""
+    drawn = select(segment.c.media).where(segment.c.study == study_id, segment.c.state == "drawn")
+    return list(connection.execute(drawn.distinct().order_by(segment.c.media)).scalars())
+
+
 def undrawable(connection: Connection, study_id: str) -> list[Undrawable]:
     found = select(*segment.c["id", "source", "reason"]).where(
         segment.c.study == study_id, segment.c.state == "undrawable"

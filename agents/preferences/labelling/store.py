@@ -269,6 +269,10 @@ class LabelStore:
         """For a picture that the storage lost: its clips are drawn anew. Returns how many."""
         return self._write(lambda c: renderings.redraw(c, media))
 
+    def media(self, study_id: str) -> list[str]:
+        """Digests of the pictures of its clips, those that are drawn."""
+        return self._read(lambda c: renderings.media(c, study_id))
+
     def media_allowed(self, annotator_id: str, media: str) -> str:
         """Its content type. Raises ForbiddenError unless it belongs to the annotator's study."""
         return self._read(lambda c: renderings.content_type(c, annotator_id, media))
