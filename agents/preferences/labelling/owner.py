@@ -1,4 +1,4 @@
-"""The owner's API: who may answer, how well they do, what comes out. All of it is bound to the owner's study."""
+"""The owner's API: who may answer, how well they do, what comes out. Only of the owner's own study."""
 
 from __future__ import annotations
 

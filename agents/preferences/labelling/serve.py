@@ -90,7 +90,7 @@ def serve(
 
 
 def listen(host: str, port: int, tries: int = PORTS_TRIED) -> socket.socket:
-    """A listening socket at the port, or at the next free one of `tries`; port 0 is any. Raises ServeError."""
+    """A listening socket at the port, or the next free one of `tries`; 0 is any. Raises ServeError."""
     try:
         family, _, _, _, found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     except (socket.gaierror, UnicodeError) as error:

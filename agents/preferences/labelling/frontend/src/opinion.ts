@@ -44,6 +44,7 @@ export class Opinion {
     for (const button of document.querySelectorAll("[data-action='opinion']")) {
       button.setAttribute("aria-pressed", String(this.on));
     }
+    element("session").dataset["opinion"] = this.on ? "on" : "off";
     element("why").hidden = !this.on || this.query === null;
     if (this.query === null) return;
     setText(element("why"), known ? this.query.why : `${this.query.why} There is no reward model yet.`);

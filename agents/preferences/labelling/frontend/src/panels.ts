@@ -49,13 +49,14 @@ export class Panels {
     button.hidden = BUTTONS[mode] === undefined;
     setText(button, BUTTONS[mode] ?? "");
     if (mode === "label" || mode === "loading") return;
-    this.say(`${TITLES[mode]}. ${text}`);
+    setText(element("spoken"), `${TITLES[mode]}. ${text}`);
     if (had) element("waiting-title").focus(); // what had the focus is gone
   }
 
   /** One line for everybody; screen readers read it out. */
   say(text: string): void {
     setText(element("said"), text);
+    setText(element("spoken"), text);
   }
 
   /** Something that should not be missed, and that stays until it is closed. */
@@ -100,5 +101,5 @@ export class Panels {
 }
 
 function whole(value: number): string {
-  return Math.round(value).toLocaleString("en-GB").replaceAll(",", " ");
+  return Math.round(value).toLocaleString("en-US");
 }

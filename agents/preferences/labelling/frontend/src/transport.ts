@@ -27,10 +27,9 @@ export class Transport {
     this.frames = frames;
     this.done.style.transform = `scaleX(${(frame + 1) / frames})`;
     setText(this.text, `${frame + 1} / ${frames}`);
-    const name = playing ? "Pause" : "Play";
-    if (this.button.getAttribute("aria-label") !== name) {
-      this.button.setAttribute("aria-label", name);
+    if (this.button.dataset["playing"] !== String(playing)) {
       this.button.dataset["playing"] = String(playing);
+      this.button.setAttribute("aria-label", playing ? "Pause" : "Play");
     }
   }
 
