@@ -10,12 +10,13 @@ import json
 import math
 import re
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timezone
 from typing import Any, get_args
 
-from agents.preferences.labelling.types import CHOICES, Kind, Label, LabellingError, Study
+from agents.preferences.labelling.types import CHOICES, Choice, Kind, Label, LabellingError, Study
 
 FORMAT = "surefoot-labels"
 VERSION = 1
@@ -38,7 +39,7 @@ class ExchangeError(LabellingError):
 
 
 @dataclass(frozen=True)
-class Row:
+class LabelRow:
     """A label with what a reader of the file alone needs to know of its pair and its giver."""
 
     label: Label
@@ -58,12 +59,14 @@ class Header:
     """The first line."""
 
     study: Mapping[str, Any]
-    golds: Mapping[str, str]
+    golds: Mapping[str, Choice]
     retracted: bool
     """whether the file holds answers that were taken back, and the rows that did it"""
 
 
-def header_json(study: Study, golds: Mapping[str, str], now: datetime, *, retracted: bool) -> dict[str, Any]:
+def header_json(
+    study: Study, golds: Mapping[str, Choice], now: datetime, *, retracted: bool
+) -> dict[str, Any]:
     described = {name: value for name, value in asdict(study).items() if name != "created"}
     created = None if study.created is None else _time(study.created)
     return {
@@ -77,7 +80,7 @@ def header_json(study: Study, golds: Mapping[str, str], now: datetime, *, retrac
     }
 
 
-def row_json(row: Row) -> dict[str, Any]:
+def row_json(row: LabelRow) -> dict[str, Any]:
     label = row.label
     return {
         "uuid": label.uuid,
@@ -126,7 +129,7 @@ def read_header(line: bytes) -> Header:
     return Header(study, golds, _boolean(content, "retracted"))
 
 
-def read_row(line: bytes, study: str) -> Row:
+def read_row(line: bytes, study: str) -> LabelRow:
     """A label of `study`, its `query` empty. Raises ValueError, in words for whoever wrote the file."""
     content = _object(line)
     _expect_fields(content, _FIELDS)
@@ -149,7 +152,7 @@ def read_row(line: bytes, study: str) -> Row:
     )
     if label.retracts is not None and label.retracted:
         raise ValueError("a row that takes another back cannot be taken back itself")
-    return Row(
+    return LabelRow(
         label=label,
         name=_text(content, "annotator_name", 200),
         index=_whole(content, "index"),
@@ -161,9 +164,18 @@ def read_row(line: bytes, study: str) -> Row:
     )
 
 
-def same_content(one: Row, other: Row) -> bool:
+def same_content(stored: Label, given: Label) -> bool:
     """Whether two rows of one uuid say the same; being taken back later is no other content."""
-    return replace(one.label, query="", retracted=False) == replace(other.label, query="", retracted=False)
+    return replace(stored, query="", retracted=False) == replace(given, query="", retracted=False)
+
+
+@contextmanager
+def of_line(number: int) -> Iterator[None]:
+    """A ValueError about a line becomes the message for whoever imports it."""
+    try:
+        yield
+    except ValueError as error:
+        raise ExchangeError(f"Line {number}: {error}. Nothing was imported.") from None
 
 
 # -- one value at a time ------------------------------------------------------------------------------

@@ -4,12 +4,23 @@ from __future__ import annotations
 
 import random
 import secrets
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timezone
 from typing import Any, Final
 
-from agents.preferences.labelling import annotators, answers, leases, queries, renderings, studies
+from agents.preferences.labelling import (
+    annotators,
+    answers,
+    exports,
+    imports,
+    leases,
+    queries,
+    renderings,
+    studies,
+)
 from agents.preferences.labelling.database import Database
+from agents.preferences.labelling.exchange_rows import LabelRow
+from agents.preferences.labelling.imports import ImportReport
 from agents.preferences.labelling.migrate import migrate
 from agents.preferences.labelling.studies import Event
 from agents.preferences.labelling.types import (
@@ -244,6 +255,25 @@ class LabelStore:
     def reopen(self, query_id: str, study_id: str | None = None) -> None:
         """Asks others a flagged or answered query again; with study_id only if it belongs there."""
         self._write(lambda c: queries.reopen(c, query_id, study_id))
+
+    def label_pages(self, study_id: str, *, include_retracted: bool = False) -> Iterator[list[LabelRow]]:
+        """The labels of now in order of arrival with their pairs and givers, a bounded number at a time."""
+        return exports.pages(self._read, study_id, include_retracted)
+
+    def import_labels(
+        self,
+        study_id: str,
+        rows: Callable[[], Iterable[tuple[int, LabelRow]]],
+        golds: Mapping[str, Choice],
+        *,
+        skip_unknown: bool = False,
+    ) -> ImportReport:
+        """Adds labels with their line numbers, all or none; `rows` begins anew with each call.
+
+        golds: the right choice by key, for golds that this study has not. Raises ExchangeError with the
+        line that does not fit; labels of pairs never asked are refused or, with skip_unknown, left out.
+        """
+        return self._write(lambda c: imports.take_in(c, study_id, rows(), golds, skip_unknown, self._now()))
 
     # -- clips --------------------------------------------------------------------------------------
 
