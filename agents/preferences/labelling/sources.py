@@ -100,12 +100,12 @@ def _seen(clip: Episode) -> tuple[Stream, Array]:
 
 
 def _check(name: Stream, array: Array) -> None:
-    if not 1 <= len(array) <= MAX_FRAMES:
-        raise UndrawableError(f"a clip that is drawn has 1 to {MAX_FRAMES} frames, this one has {len(array)}")
     if name == "frames":
-        if array.dtype != np.uint8 or array.ndim != 3 or 0 in array.shape:
+        if array.dtype != np.uint8 or array.ndim != 3 or 0 in array.shape[1:]:
             raise UndrawableError(f"pictures are uint8 (T, H, W), these are {array.dtype} {array.shape}")
     elif array.dtype.kind != "f" or array.ndim != 2:
         raise UndrawableError(f"simulator states are floats (T, S), these are {array.dtype} {array.shape}")
     elif not np.isfinite(array).all():
         raise UndrawableError("the simulator states hold NaN or infinity: the simulation blew up")
+    if not 1 <= len(array) <= MAX_FRAMES:
+        raise UndrawableError(f"a clip that is drawn has 1 to {MAX_FRAMES} frames, this one has {len(array)}")

@@ -149,8 +149,8 @@ def open_storage(url_or_path: str) -> MediaStorage:
 def _remote(protocol: str, url: str) -> Any:
     import fsspec  # type: ignore[import-untyped]  # it has no annotations
 
-    # Listings that are kept would hide what another process wrote.
-    options: dict[str, Any] = {"use_listings_cache": False}
+    # Listings that are kept would hide what another process wrote, and a kept instance a new endpoint.
+    options: dict[str, Any] = {"use_listings_cache": False, "skip_instance_cache": True}
     if protocol == "s3":
         options["config_kwargs"] = _S3_CONFIG
     try:
