@@ -6,13 +6,14 @@ import hashlib
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, insert, select, update
 
 from agents.preferences.labelling import studies
 from agents.preferences.labelling.schema import annotator
 from agents.preferences.labelling.types import Annotator, ForbiddenError, UnknownError
 
 _PUBLIC = [column for column in annotator.c if column.name != "token_hash"]
+_BY_DIGEST = select(*_PUBLIC).where(annotator.c.token_hash == bindparam("digest"))
 
 
 def add(connection: Connection, new: Annotator, token: str) -> Annotator:
@@ -67,7 +68,7 @@ def digest(token: str) -> str:
 
 
 def _by_digest(connection: Connection, token_hash: str) -> Row[Any] | None:
-    return connection.execute(select(*_PUBLIC).where(annotator.c.token_hash == token_hash)).one_or_none()
+    return connection.execute(_BY_DIGEST, {"digest": token_hash}).one_or_none()
 
 
 def _annotator(row: Row[Any]) -> Annotator:

@@ -6,9 +6,10 @@ from collections.abc import Collection
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, and_, func, insert, select, update
+from sqlalchemy import Connection, Row, Select, bindparam, func, insert, select, update
 
 from agents.preferences.labelling import offers
+from agents.preferences.labelling.offers import ME
 from agents.preferences.labelling.schema import label, lease, query
 from agents.preferences.labelling.sides import turned
 from agents.preferences.labelling.types import (
@@ -23,7 +24,40 @@ from agents.preferences.labelling.types import (
 )
 
 _UNDO = label.alias("undo")
-_SHOWN = [column for column in label.c if column.name not in ("seq", "seconds")]
+_STANDS = label.c.retracts.is_(None) & _UNDO.c.uuid.is_(None)
+_LABELS: Select[Any] = select(
+    *(column for column in label.c if column.name not in ("seq", "seconds")),
+    _UNDO.c.uuid.is_not(None).label("retracted"),
+).outerjoin(_UNDO, _UNDO.c.retracts == label.c.uuid)
+_BY_UUID = _LABELS.where(label.c.uuid == bindparam("uuid"))
+_OF_STUDY = _LABELS.where(
+    label.c.study == bindparam("study"), label.c.kind.in_(bindparam("kinds", expanding=True))
+).order_by(label.c.seq)
+_STANDING = _OF_STUDY.where(_STANDS)
+_HISTORY = (
+    _LABELS.where(label.c.annotator == ME, label.c.retracts.is_(None))
+    .order_by(label.c.seq.desc())
+    .limit(bindparam("count"))
+)
+_REVISION = select(func.count()).select_from(label).where(label.c.study == bindparam("study"))
+_TIMES = (
+    select(label.c.annotator, label.c.seconds)
+    .outerjoin(_UNDO, _UNDO.c.retracts == label.c.uuid)
+    .where(label.c.study == bindparam("study"), label.c.kind == "train", label.c.choice.in_(ANSWERING))
+    .where(_STANDS)
+    .order_by(label.c.seq)
+)
+_PREVIOUS = select(label.c.server_time).where(label.c.annotator == ME).order_by(label.c.seq.desc()).limit(1)
+_ASKED = offers.FOR_ANNOTATOR.add_columns(_PREVIOUS.scalar_subquery().label("previous")).where(
+    query.c.id == bindparam("query")
+)
+"""the query, the annotator's lease of it, and when their label before came"""
+_RUNNING = select(func.count()).where(
+    lease.c.query == bindparam("query"), lease.c.annotator != ME, offers.runs(lease.c)
+)
+_OWN = (lease.c.query == bindparam("of_query")) & (lease.c.annotator == bindparam("of_annotator"))
+_END = update(lease).where(_OWN)
+_CHANGE = update(query).where(query.c.id == bindparam("of_query"))
 
 
 def answer(connection: Connection, annotator_id: str, new: NewLabel, now: datetime) -> Label:
@@ -33,35 +67,31 @@ def answer(connection: Connection, annotator_id: str, new: NewLabel, now: dateti
     known = _find(connection, new.uuid)
     if known is not None:
         return _same(known, annotator_id, new)
-    if asked is None or asked.leased_to is None:
-        raise _not_yours(asked)
+    if asked is None:
+        raise UnknownError("This pair is not known here.")
+    if asked.leased_to is None:
+        raise ForbiddenError("This pair was not handed to you.")
     if asked.answer is not None:
         raise ConflictError("You have answered this pair already. Undo that answer to give another.")
-    row = {
-        **_row(new, asked, annotator_id, now),
-        "choice": turned(new.choice, asked.swapped),
-        "swapped": asked.swapped,
-        "shown_ms": new.shown_ms,
-        "loops": new.loops,
-        "speed": new.speed,
-        "seconds": _seconds(asked, now),
-        "client_time": new.client_time,
-    }
-    connection.execute(insert(label), row)
-    _settle(connection, annotator_id, asked, new, now)
-    return _label(row)
+    given = Label(
+        **_about(asked, annotator_id, now),
+        uuid=new.uuid,
+        choice=turned(new.choice, asked.swapped),
+        shown_ms=new.shown_ms,
+        loops=new.loops,
+        speed=new.speed,
+        client_time=new.client_time,
+    )
+    _add(connection, given, _seconds(asked, now))
+    _settle(connection, asked, given)
+    return given
 
 
 def retract(connection: Connection, annotator_id: str, uuid: str, new_uuid: str, now: datetime) -> Offer:
     """Adds the undo and hands the query to the same annotator again, same sides."""
-    given = _find(connection, uuid)
-    if given is None:
-        raise UnknownError("There is no such answer to undo.")
-    if given.annotator != annotator_id:
-        raise ForbiddenError("This answer is somebody else's.")
+    given = _own(_find(connection, uuid), annotator_id)
     offers.lock(connection, [given.query])
-    given, undo = _find(connection, uuid), _find(connection, new_uuid)
-    assert given is not None
+    given, undo = _own(_find(connection, uuid), annotator_id), _find(connection, new_uuid)
     asked = _asked(connection, annotator_id, given.query)
     assert asked is not None, "a label names a query"
     if undo is not None:
@@ -73,63 +103,48 @@ def retract(connection: Connection, annotator_id: str, uuid: str, new_uuid: str,
     if given.choice == "skip" and asked.answer is not None:
         raise ConflictError("You have answered this pair since: undo that answer first.")
     expires = _take_back(connection, given, asked, now)
-    kept = {name: getattr(given, name) for name in ("choice", "swapped", "shown_ms", "loops", "speed")}
-    new = NewLabel(new_uuid, given.query, given.choice)
-    connection.execute(
-        insert(label), {**_row(new, asked, annotator_id, now), **kept, "seconds": 0.0, "retracts": uuid}
-    )
+    kept = {name: getattr(given, name) for name in ("choice", "shown_ms", "loops", "speed")}
+    _add(connection, Label(**_about(asked, annotator_id, now), **kept, uuid=new_uuid, retracts=uuid), 0.0)
     return offers.as_offer(asked, asked.swapped, expires)
 
 
 def labels(
     connection: Connection, study_id: str, kinds: Collection[Kind], include_retracted: bool
 ) -> list[Label]:
-    found = _labels().where(label.c.study == study_id, label.c.kind.in_(list(kinds)))
-    if not include_retracted:
-        found = found.where(label.c.retracts.is_(None), _UNDO.c.uuid.is_(None))
-    return [Label(**row._mapping) for row in connection.execute(found.order_by(label.c.seq))]
+    statement = _OF_STUDY if include_retracted else _STANDING
+    rows = connection.execute(statement, {"study": study_id, "kinds": list(kinds)})
+    return [Label(**row._mapping) for row in rows]
 
 
 def history(connection: Connection, annotator_id: str, limit: int) -> list[Label]:
-    own = _labels().where(label.c.annotator == annotator_id, label.c.retracts.is_(None))
-    return [
-        Label(**row._mapping) for row in connection.execute(own.order_by(label.c.seq.desc()).limit(limit))
-    ]
+    rows = connection.execute(_HISTORY, {"me": annotator_id, "count": limit})
+    return [Label(**row._mapping) for row in rows]
 
 
 def revision(connection: Connection, study_id: str) -> int:
     # Not the highest number: PostgreSQL may show a higher one before a lower one.
-    rows = select(func.count()).select_from(label).where(label.c.study == study_id)
-    return int(connection.execute(rows).scalar_one())
+    return int(connection.execute(_REVISION, {"study": study_id}).scalar_one())
 
 
 def times(connection: Connection, study_id: str) -> list[tuple[str, float]]:
-    found = (
-        select(label.c.annotator, label.c.seconds)
-        .outerjoin(_UNDO, _UNDO.c.retracts == label.c.uuid)
-        .where(label.c.study == study_id, label.c.kind == "train", label.c.choice.in_(ANSWERING))
-        .where(label.c.retracts.is_(None), _UNDO.c.uuid.is_(None))
-    )
-    return [(row.annotator, row.seconds) for row in connection.execute(found.order_by(label.c.seq))]
+    return [(row.annotator, row.seconds) for row in connection.execute(_TIMES, {"study": study_id})]
 
 
 def _asked(connection: Connection, annotator_id: str, query_id: str) -> Row[Any] | None:
-    """The query, the annotator's lease of it, and when their label before came."""
-    previous = select(func.max(label.c.server_time)).where(label.c.annotator == annotator_id)
-    found = offers.for_annotator(annotator_id).add_columns(
-        offers.MINE.c.issued, offers.MINE.c.answer, previous.scalar_subquery().label("previous")
-    )
-    return connection.execute(found.where(query.c.id == query_id)).one_or_none()
+    return connection.execute(_ASKED, {"me": annotator_id, "query": query_id}).one_or_none()
 
 
 def _find(connection: Connection, uuid: str) -> Row[Any] | None:
-    return connection.execute(_labels().where(label.c.uuid == uuid)).one_or_none()
+    row: Row[Any] | None = connection.execute(_BY_UUID, {"uuid": uuid}).one_or_none()
+    return row
 
 
-def _labels() -> Select[Any]:
-    return select(*_SHOWN, _UNDO.c.uuid.is_not(None).label("retracted")).outerjoin(
-        _UNDO, _UNDO.c.retracts == label.c.uuid
-    )
+def _own(given: Row[Any] | None, annotator_id: str) -> Row[Any]:
+    if given is None:
+        raise UnknownError("There is no such answer to undo.")
+    if given.annotator != annotator_id:
+        raise ForbiddenError("This answer is somebody else's.")
+    return given
 
 
 def _same(known: Row[Any], annotator_id: str, new: NewLabel) -> Label:
@@ -139,28 +154,20 @@ def _same(known: Row[Any], annotator_id: str, new: NewLabel) -> Label:
     return Label(**known._mapping)
 
 
-def _not_yours(asked: Row[Any] | None) -> Exception:
-    if asked is None:
-        return UnknownError("This pair is not known here.")
-    return ForbiddenError("This pair was not handed to you.")
-
-
-def _row(new: NewLabel, asked: Row[Any], annotator_id: str, now: datetime) -> dict[str, Any]:
-    return {
-        "uuid": new.uuid,
+def _about(asked: Row[Any], annotator_id: str, now: datetime) -> dict[str, Any]:
+    own = {"annotator": annotator_id, "server_time": now}
+    return own | {
         "study": asked.study,
         "query": asked.id,
         "key": asked.key,
         "kind": asked.kind,
-        "annotator": annotator_id,
-        "server_time": now,
-        "client_time": None,
-        "retracts": None,
+        "swapped": asked.swapped,
     }
 
 
-def _label(row: dict[str, Any]) -> Label:
-    return Label(**{name: value for name, value in row.items() if name != "seconds"})
+def _add(connection: Connection, new: Label, seconds: float) -> None:
+    row = {name: getattr(new, name) for name in Label.__dataclass_fields__ if name != "retracted"}
+    connection.execute(insert(label), {**row, "seconds": seconds})
 
 
 def _seconds(asked: Row[Any], now: datetime) -> float:
@@ -169,42 +176,40 @@ def _seconds(asked: Row[Any], now: datetime) -> float:
     return max(0.0, (now - begun).total_seconds())
 
 
-def _settle(connection: Connection, annotator_id: str, asked: Row[Any], new: NewLabel, now: datetime) -> None:
+def _settle(connection: Connection, asked: Row[Any], given: Label) -> None:
     """The lease ends; the query closes with its last answer, or when a clip of it is broken."""
-    own = and_(lease.c.query == asked.id, lease.c.annotator == annotator_id)
-    ends: dict[str, Any] = {"skipped": now} if new.choice == "skip" else {"answer": new.uuid}
-    connection.execute(update(lease).where(own).values(released=now, **ends))
+    now, place = given.server_time, {"of_query": asked.id, "of_annotator": given.annotator}
+    ends = {"skipped": now} if given.choice == "skip" else {"answer": given.uuid}
+    connection.execute(_END, {**place, "released": now, **ends})
     changes: dict[str, Any] = {}
-    if new.choice in ANSWERING:
+    if given.choice in ANSWERING:
         changes["answers"] = asked.answers + 1
-        if asked.answers + 1 >= asked.wanted and asked.kind != "gold":
-            changes |= {"closed": now, "closed_by": "answers"}
-    elif new.choice == "broken":
-        changes |= {"closed": now, "closed_by": "flag"}
-    if changes and asked.closed is not None:
-        changes = {name: value for name, value in changes.items() if name == "answers"}
+    full = asked.kind != "gold" and changes.get("answers", 0) >= asked.wanted
+    if asked.closed is None and (full or given.choice == "broken"):
+        changes |= {"closed": now, "closed_by": "answers" if full else "flag"}
     if changes:
-        connection.execute(update(query).where(query.c.id == asked.id).values(changes))
+        connection.execute(_CHANGE, {"of_query": asked.id, **changes})
 
 
 def _take_back(connection: Connection, given: Row[Any], asked: Row[Any], now: datetime) -> datetime:
     """Frees the place that the answer took, and gives it to the same annotator. Returns until when."""
-    seconds = offers.person(connection, given.annotator).lease_seconds
-    expires: datetime = now + timedelta(seconds=seconds)
-    others = select(func.count()).where(
-        lease.c.query == asked.id, lease.c.annotator != given.annotator, offers.runs(lease.c, now)
-    )
-    running = int(connection.execute(others).scalar_one())
-    answers = asked.answers - (given.choice in ANSWERING)
-    room = answers + running < asked.wanted or asked.kind != "train"
-    if not room and given.choice not in ANSWERING:
+    rules = offers.person(connection, given.annotator)
+    expires: datetime = now + timedelta(seconds=rules.lease_seconds)
+    held = {"query": asked.id, "me": given.annotator, "now": now}
+    running = int(connection.execute(_RUNNING, held).scalar_one())
+    counted = given.choice in ANSWERING
+    answers = asked.answers - counted
+    has_room = answers + running < asked.wanted or asked.kind != "train"
+    if not has_room and not counted:
         raise ConflictError("This pair is with somebody else by now: it cannot be brought back.")
-    changes: dict[str, Any] = {"answers": answers, "wanted": asked.wanted if room else answers + running + 1}
-    reopens = ("answers",) if given.choice in ANSWERING else ("flag",)
-    if asked.closed_by in reopens:
+    # An answer whose lease had run out may have been one too many: others keep their places.
+    changes: dict[str, Any] = {
+        "answers": answers,
+        "wanted": asked.wanted if has_room else answers + running + 1,
+    }
+    if asked.closed_by == ("answers" if counted else "flag"):
         changes |= {"closed": None, "closed_by": None}
-    connection.execute(update(query).where(query.c.id == asked.id).values(changes))
-    own = and_(lease.c.query == asked.id, lease.c.annotator == given.annotator)
+    connection.execute(_CHANGE, {"of_query": asked.id, **changes})
     again = {"issued": now, "expires": expires, "released": None, "skipped": None, "answer": None}
-    connection.execute(update(lease).where(own).values(again))
+    connection.execute(_END, {"of_query": asked.id, "of_annotator": given.annotator, **again})
     return expires

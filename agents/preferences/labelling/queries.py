@@ -7,11 +7,11 @@ import math
 import secrets
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
-from sqlalchemy import Connection, case, func, insert, select, update
+from sqlalchemy import BindParameter, ColumnElement, Connection, bindparam, case, func, insert, select, update
 
-from agents.preferences.labelling import studies
+from agents.preferences.labelling import offers, studies
 from agents.preferences.labelling.schema import label, lease, query, segment
 from agents.preferences.labelling.sides import clips, sprite
 from agents.preferences.labelling.types import (
@@ -30,6 +30,36 @@ CHUNK = 500
 T = TypeVar("T")
 _TRAIN = query.c.kind == "train"
 _ROW = ("key", "number", "clips", "chosen_by", "score", "reward_version", "step")
+
+
+def _number(condition: ColumnElement[bool]) -> ColumnElement[int]:
+    return func.coalesce(func.sum(case((condition, 1), else_=0)), 0)
+
+
+_STUDY: Final[BindParameter[str]] = bindparam("study")
+_UNDO = label.alias("undo")
+_RUNNING = (
+    select(func.count())
+    .select_from(lease)
+    .join(query, query.c.id == lease.c.query)
+    .where(offers.runs(lease.c), query.c.study == _STUDY, _TRAIN)
+)
+_SKIPS = (
+    select(func.count())
+    .select_from(label)
+    .where(label.c.study == _STUDY, label.c.choice == "skip", label.c.retracts.is_(None))
+    .where(~select(_UNDO.c.seq).where(_UNDO.c.retracts == label.c.uuid).exists())
+)
+_COUNTS = select(
+    func.count().label("queries"),
+    _number(query.c.closed_by.is_(None)).label("open"),
+    _number(query.c.closed_by.is_(None) & ~query.c.ready).label("rendering"),
+    _RUNNING.scalar_subquery().label("leased"),
+    _number(query.c.closed_by == "answers").label("answered"),
+    func.coalesce(func.sum(query.c.answers), 0).label("labels"),
+    _SKIPS.scalar_subquery().label("skips"),
+    _number(query.c.closed_by == "flag").label("flagged"),
+).where(query.c.study == _STUDY, _TRAIN)
 
 
 def new_id() -> str:
@@ -211,36 +241,7 @@ def flagged(connection: Connection, study_id: str) -> list[Flag]:
 
 
 def counts(connection: Connection, study_id: str, now: datetime) -> Counts:
-    def number(condition: Any) -> Any:
-        return func.coalesce(func.sum(case((condition, 1), else_=0)), 0)
-
-    is_open = query.c.closed.is_(None)
-    running = (
-        select(func.count())
-        .select_from(lease)
-        .join(query, query.c.id == lease.c.query)
-        .where(lease.c.answer.is_(None), lease.c.released.is_(None), lease.c.expires > now)
-        .where(query.c.study == study_id, _TRAIN)
-    )
-    undo = label.alias()
-    skips = (
-        select(func.count())
-        .select_from(label)
-        .where(label.c.study == study_id, label.c.choice == "skip", label.c.retracts.is_(None))
-        .where(~select(undo.c.seq).where(undo.c.retracts == label.c.uuid).exists())
-    )
-    row = connection.execute(
-        select(
-            func.count().label("queries"),
-            number(is_open).label("open"),
-            number(is_open & ~query.c.ready).label("rendering"),
-            running.scalar_subquery().label("leased"),
-            number(query.c.closed_by == "answers").label("answered"),
-            func.coalesce(func.sum(query.c.answers), 0).label("labels"),
-            skips.scalar_subquery().label("skips"),
-            number(query.c.closed_by == "flag").label("flagged"),
-        ).where(query.c.study == study_id, _TRAIN)
-    ).one()
+    row = connection.execute(_COUNTS, {"study": study_id, "now": now}).one()
     return Counts(**{name: int(value) for name, value in row._mapping.items()})
 
 

@@ -6,16 +6,51 @@ import random
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Connection, Row, Select, func, insert, select
+from sqlalchemy import BindParameter, Connection, Row, bindparam, func, insert, select
 
 from agents.preferences.labelling import offers
-from agents.preferences.labelling.offers import MINE
+from agents.preferences.labelling.offers import HELD_BY, ME, MINE, WAS_SEEN
 from agents.preferences.labelling.queries import new_id
 from agents.preferences.labelling.schema import label, query
 
 APART: Final = 10
 """a repeat comes this many labels after the first answer or later, so that nobody remembers"""
+JUDGING: Final = ("left", "right", "tie")
+
+_COUNT: Final[BindParameter[int]] = bindparam("count")
+_GOLDS = (
+    offers.FOR_ANNOTATOR.where(query.c.study == bindparam("study"), query.c.kind == "gold")
+    .where(query.c.closed.is_(None), query.c.ready, MINE.c.annotator.is_(None), ~WAS_SEEN)
+    .order_by(func.random())
+    .limit(_COUNT)
+)
+"""those whose pair the annotator never saw, and that they did not skip"""
+_LEFT_OVER = (
+    HELD_BY.where(query.c.annotator == ME, query.c.kind == "repeat", query.c.closed.is_(None), query.c.ready)
+    .where(MINE.c.answer.is_(None), MINE.c.skipped.is_(None), ~offers.runs(MINE.c))
+    .limit(_COUNT)
+)
+"""own repeats that were handed out and not answered"""
 _ASKED = query.alias("asked")
+_REPEATED = select(_ASKED.c.id).where(
+    _ASKED.c.annotator == ME, _ASKED.c.kind == "repeat", _ASKED.c.key == query.c.key
+)
+_REPEATABLE = (
+    HELD_BY.join(label, label.c.uuid == MINE.c.answer)
+    .where(query.c.kind == "train", query.c.ready, label.c.choice.in_(JUDGING))
+    .where(label.c.seq <= bindparam("newest"), ~_REPEATED.exists())
+    .order_by(func.random())
+    .limit(_COUNT)
+)
+"""own training queries that were judged long enough ago and not repeated yet"""
+_NEWEST = (
+    select(label.c.seq)
+    .where(label.c.annotator == ME, label.c.retracts.is_(None))
+    .order_by(label.c.seq.desc())
+    .offset(APART - 1)
+    .limit(1)
+)
+_ONE = offers.FOR_ANNOTATOR.where(query.c.id == bindparam("query"))
 
 
 def instead(
@@ -32,57 +67,26 @@ def instead(
     if wants_repeats:
         found += _repeats(connection, person, wants_repeats, now)
     if wants_golds:
-        golds = connection.execute(_golds(person, now).limit(wants_golds))
+        of_study = {"me": person.id, "now": now, "study": person.study, "count": wants_golds}
+        golds = connection.execute(_GOLDS, of_study)
         found += [(row, bool(rng.getrandbits(1))) for row in golds]
     return found
-
-
-def _golds(person: Row[Any], now: datetime) -> Select[Any]:
-    """Those whose pair the annotator never saw, not even to skip it."""
-    return (
-        offers.for_annotator(person.id)
-        .where(query.c.study == person.study, query.c.kind == "gold", query.c.closed.is_(None), query.c.ready)
-        .where(MINE.c.annotator.is_(None), ~offers.was_seen(person.id, now))
-        .order_by(func.random())
-    )
 
 
 def _repeats(
     connection: Connection, person: Row[Any], count: int, now: datetime
 ) -> list[tuple[Row[Any], bool]]:
     """Rows of queries made for this annotator alone; those left unanswered before come first."""
-    left_over = (
-        offers.held_by(person.id)
-        .where(
-            query.c.annotator == person.id, query.c.kind == "repeat", query.c.closed.is_(None), query.c.ready
-        )
-        .where(MINE.c.answer.is_(None), MINE.c.skipped.is_(None), ~offers.runs(MINE.c, now))
-    )
-    rows = [(row, bool(row.swapped)) for row in connection.execute(left_over.limit(count))]
-    origins = connection.execute(_repeatable(connection, person).limit(count - len(rows))).all()
+    mine = {"me": person.id, "now": now}
+    rows = [(row, bool(row.swapped)) for row in connection.execute(_LEFT_OVER, {**mine, "count": count})]
+    newest = connection.execute(_NEWEST, mine).scalar_one_or_none()
+    if newest is None or len(rows) == count:
+        return rows
+    origins = connection.execute(_REPEATABLE, {**mine, "newest": newest, "count": count - len(rows)}).all()
     for origin in origins:
         made = _make(connection, person, origin, now)
-        row = connection.execute(offers.for_annotator(person.id).where(query.c.id == made)).one()
-        rows.append((row, not origin.swapped))
+        rows.append((connection.execute(_ONE, {**mine, "query": made}).one(), not origin.swapped))
     return rows
-
-
-def _repeatable(connection: Connection, person: Row[Any]) -> Select[Any]:
-    """Own training queries that were judged long enough ago and not repeated yet, in random order."""
-    own = select(label.c.seq).where(label.c.annotator == person.id, label.c.retracts.is_(None))
-    newest = connection.execute(
-        own.order_by(label.c.seq.desc()).offset(APART - 1).limit(1)
-    ).scalar_one_or_none()
-    repeated = select(_ASKED.c.id).where(
-        _ASKED.c.annotator == person.id, _ASKED.c.kind == "repeat", _ASKED.c.key == query.c.key
-    )
-    return (
-        offers.held_by(person.id)
-        .join(label, label.c.uuid == MINE.c.answer)
-        .where(query.c.kind == "train", query.c.ready, label.c.choice.in_(["left", "right", "tie"]))
-        .where(label.c.seq <= (-1 if newest is None else newest), ~repeated.exists())
-        .order_by(func.random())
-    )
 
 
 def _make(connection: Connection, person: Row[Any], origin: Row[Any], now: datetime) -> str:

@@ -118,9 +118,6 @@ query = Table(
     Column("number", BigInteger, nullable=False),  # Query.index
     Column("left_segment", ForeignKey("segment.id"), nullable=False, index=True),
     Column("right_segment", ForeignKey("segment.id"), nullable=False, index=True),
-    Column("left_reward", JSON, nullable=False),
-    Column("right_reward", JSON, nullable=False),
-    Column("clips", JSON, nullable=False),
     Column("chosen_by", String, nullable=False),
     Column("score", Float, nullable=False),
     Column("reward_version", BigInteger, nullable=False),
@@ -132,6 +129,10 @@ query = Table(
     Column("created", UtcTime, nullable=False),
     Column("closed", UtcTime),
     Column("closed_by", String),  # answers, flag or withdrawn
+    # Long ones last: SQLite reads a row from its beginning.
+    Column("left_reward", JSON, nullable=False),
+    Column("right_reward", JSON, nullable=False),
+    Column("clips", JSON, nullable=False),
 )
 Index(
     "uq_query_train",
@@ -167,6 +168,8 @@ Index(
     sqlite_where=text("closed IS NULL"),
     postgresql_where=text("closed IS NULL"),
 )
+# All that is counted every second, so that the rows themselves are not read for it.
+Index("ix_query_counted", query.c.study, query.c.kind, query.c.closed_by, query.c.ready, query.c.answers)
 
 annotator = Table(
     "annotator",

@@ -17,6 +17,7 @@ from agents.preferences.labelling import (
     queries,
     renderings,
     studies,
+    waiting,
 )
 from agents.preferences.labelling.database import Database
 from agents.preferences.labelling.exchange_rows import LabelRow
@@ -189,20 +190,21 @@ class LabelStore:
         and never one of a pair that they have judged, but for repeats.
         """
 
-        def hand_out(skip_locked: bool) -> list[Offer]:
+        def hand_out(waits: bool) -> list[Offer]:
             return self._write(
-                lambda c: leases.offer(c, annotator_id, count, held, self._now(), self._rng, skip_locked)
+                lambda c: leases.offer(c, annotator_id, count, held, self._now(), self._rng, waits)
             )
 
         # Another process may hold the last open ones for a moment, only to leave them.
-        return hand_out(True) or (hand_out(False) if not self._database.is_sqlite else [])
+        return hand_out(False) or (hand_out(True) if count and not self._database.is_sqlite else [])
 
     def release(self, annotator_id: str, query_id: str) -> None:
         """Gives a query back unanswered."""
         self._write(lambda c: leases.release(c, annotator_id, query_id, self._now()))
 
     def waiting(self, study_id: str, annotator_id: str) -> WaitReason:
-        return self._read(lambda c: leases.waiting(c, study_id, annotator_id, self._now()))
+        """Why they are offered nothing; "none" where they are, or still hold something."""
+        return self._read(lambda c: waiting.waiting(c, annotator_id, self._now()))
 
     def answer(self, annotator_id: str, new: NewLabel) -> Label:
         """Stores an answer, also after its lease ran out or while the study is paused.

@@ -7,10 +7,19 @@ from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, delete, insert, select, update
 
 from agents.preferences.labelling.schema import reward_version, run_event, study
 from agents.preferences.labelling.types import Study, StudyState, UnknownError
+
+_BY_ID = select(study).where(study.c.id == bindparam("id"))
+_LOCK = _BY_ID.with_for_update(key_share=True)
+_LATEST = (
+    select(run_event.c.data)
+    .where(run_event.c.study == bindparam("study"), run_event.c.kind == bindparam("kind"))
+    .order_by(run_event.c.id.desc())
+    .limit(1)
+)
 
 Event = tuple[int, datetime, str, dict[str, Any]]
 
@@ -42,8 +51,7 @@ def set_target(connection: Connection, study_id: str, target: int) -> None:
 
 def lock(connection: Connection, study_id: str) -> Study:
     """The study; other writers of it wait until this transaction ends."""
-    of_study = select(study).where(study.c.id == study_id)
-    return _study(connection.execute(of_study.with_for_update(key_share=True)).one_or_none(), study_id)
+    return _study(connection.execute(_LOCK, {"id": study_id}).one_or_none(), study_id)
 
 
 def log_event(
@@ -68,10 +76,8 @@ def events(
 
 
 def latest(connection: Connection, study_id: str, kind: str) -> dict[str, Any] | None:
-    of_kind = select(run_event.c.data).where(run_event.c.study == study_id, run_event.c.kind == kind)
-    data: dict[str, Any] | None = connection.execute(
-        of_kind.order_by(run_event.c.id.desc()).limit(1)
-    ).scalar_one_or_none()
+    found = connection.execute(_LATEST, {"study": study_id, "kind": kind})
+    data: dict[str, Any] | None = found.scalar_one_or_none()
     return data
 
 
@@ -93,7 +99,7 @@ def reward_versions(connection: Connection, study_id: str) -> list[dict[str, Any
 
 
 def _find(connection: Connection, study_id: str) -> Row[Any] | None:
-    return connection.execute(select(study).where(study.c.id == study_id)).one_or_none()
+    return connection.execute(_BY_ID, {"id": study_id}).one_or_none()
 
 
 def _change(connection: Connection, study_id: str, **values: Any) -> None:

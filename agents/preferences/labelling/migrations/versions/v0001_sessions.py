@@ -104,9 +104,6 @@ def upgrade() -> None:
         sa.Column("number", sa.BigInteger(), nullable=False),
         sa.Column("left_segment", Counter, nullable=False),
         sa.Column("right_segment", Counter, nullable=False),
-        sa.Column("left_reward", sa.JSON(), nullable=False),
-        sa.Column("right_reward", sa.JSON(), nullable=False),
-        sa.Column("clips", sa.JSON(), nullable=False),
         sa.Column("chosen_by", sa.String(), nullable=False),
         sa.Column("score", sa.Float(), nullable=False),
         sa.Column("reward_version", sa.BigInteger(), nullable=False),
@@ -118,6 +115,9 @@ def upgrade() -> None:
         sa.Column("created", sa.DateTime(timezone=True), nullable=False),
         sa.Column("closed", sa.DateTime(timezone=True), nullable=True),
         sa.Column("closed_by", sa.String(), nullable=True),
+        sa.Column("left_reward", sa.JSON(), nullable=False),
+        sa.Column("right_reward", sa.JSON(), nullable=False),
+        sa.Column("clips", sa.JSON(), nullable=False),
         sa.ForeignKeyConstraint(["annotator"], ["annotator.id"], name=op.f("fk_query_annotator")),
         sa.ForeignKeyConstraint(["left_segment"], ["segment.id"], name=op.f("fk_query_left_segment")),
         sa.ForeignKeyConstraint(["right_segment"], ["segment.id"], name=op.f("fk_query_right_segment")),
@@ -134,6 +134,7 @@ def upgrade() -> None:
         postgresql_where=sa.text("closed IS NULL"),
     )
     op.create_index(op.f("ix_query_right_segment"), "query", ["right_segment"], unique=False)
+    op.create_index("ix_query_counted", "query", ["study", "kind", "closed_by", "ready", "answers"])
     op.create_index(
         "uq_query_gold",
         "query",
