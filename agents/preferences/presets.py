@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal
 
 from agents.preferences.config import PreferenceConfig
@@ -10,14 +11,30 @@ from agents.preferences.teachers import TeacherConfig
 from agents.presets import Algorithm, default_learner, default_steps
 from envs.tasks import task_info
 
-REWARD_OF_STATES = RewardConfig(members=5, learning_rate=1e-3, max_epochs=200, crop=0.7)
+MISTAKES = 0.1
+"""share of its answers that the simulated teacher flips"""
+UNIFORM_ERROR = 2 * MISTAKES
+"""The same as a share of uniformly random answers, half of which are right by chance."""
+
+REWARD_OF_STATES = RewardConfig(
+    members=5, learning_rate=1e-3, max_epochs=200, crop=0.7, error_rate=UNIFORM_ERROR
+)
 """Five members on random windows of the clips: see the ablations for the paper's three on whole ones."""
 
 REWARD_OF_PIXELS = RewardConfig(
-    learning_rate=1e-3, batch_size=16, initial_minibatches=60, update_minibatches=5, crop=0.5, output_std=0.05
+    learning_rate=1e-3,
+    batch_size=16,
+    initial_minibatches=60,
+    update_minibatches=5,
+    crop=0.5,
+    output_std=0.05,
+    error_rate=UNIFORM_ERROR,
 )
 """The paper's scale of 0.05 lets A2C's settings for clipped scores carry over; few and small minibatches,
 for each costs seconds on a CPU."""
+
+REWARD_OF_MOVING_DOT = replace(REWARD_OF_PIXELS, output_std=0.2)
+"""About the spread of its true reward, which the learner's entropy bonus is tuned to."""
 
 
 def preference_config(
@@ -30,15 +47,15 @@ def preference_config(
 ) -> PreferenceConfig:
     """The tuned configuration of a task; steps 0 takes the task's own. Raises UnknownEnvironmentError."""
     family = task_info(env).family
-    reward = REWARD_OF_PIXELS if family in ("atari", "pixel") else REWARD_OF_STATES
+    rewards = {"atari": REWARD_OF_PIXELS, "pixel": REWARD_OF_MOVING_DOT}
     return PreferenceConfig(
         env=env,
         labels=labels,
         steps=steps or default_steps(env),
         seed=seed,
         learner=default_learner(env, algorithm),
-        reward=reward,
-        teacher=TeacherConfig("mistake", error_rate=0.1),
+        reward=rewards.get(family, REWARD_OF_STATES),
+        teacher=TeacherConfig("mistake", error_rate=MISTAKES),
         label_batch=min(25, max(1, labels // 20)),
         clip_capacity=3_000 if family in ("atari", "pixel") else 1_000,
     )

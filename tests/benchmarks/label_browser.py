@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Error, Page, sync_playwright
 
 CHROMIUM = next((path for name in ("chromium", "google-chrome") if (path := shutil.which(name))), None)
 KEYS = {"left": "ArrowLeft", "right": "ArrowRight", "tie": "ArrowUp", "cannot_tell": "ArrowDown"}
@@ -126,7 +126,12 @@ class BrowserUser:
         return None
 
     def _seen(self, number: int) -> Pair | None:
-        one = self.page.evaluate("number => window.surefootSeen?.pairs[number] ?? null", number)
+        try:
+            one = self.page.evaluate("number => window.surefootSeen?.pairs[number] ?? null", number)
+        except Error as error:
+            if "navigation" not in str(error):
+                raise
+            one = None  # the link's own page gives way to the session's
         if one is None:
             return None
         painted, pressed, moved = one["painted"], one["pressed"], one["moved"]
