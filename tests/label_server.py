@@ -92,7 +92,9 @@ class LabelServer:
     rules: fields of Study; repeats, golds and overlap are off unless they are asked for.
     """
 
-    STUDY = "study"
+    study = ""
+    """id of the newest study"""
+    owner_token = ""
 
     def __init__(self, folder: Path, *, queries: int = 12, database: str | None = None, **rules: Any) -> None:
         self.database = database or f"sqlite:///{folder / 'labels.db'}"
@@ -102,13 +104,18 @@ class LabelServer:
         self.port = _free_port()
         self.process: subprocess.Popen[bytes] | None = None
         self._log = folder / "server.log"
+        self.begin_study(queries, **rules)
+
+    def begin_study(self, queries: int = 12, **rules: Any) -> None:
+        """Another study in the same database: all that follows is about it."""
         self._asked = 0
+        self.study = f"study-{len(self.store.studies())}"
         checks = {"repeat_share": 0.0, "gold_share": 0.0, "overlap_share": 0.0}
         guide = "Prefer the brighter clip. Both look grey: judge only what you see."
         self.store.create_study(
-            Study(self.STUDY, "Grey clips", ENV, guide, 10, **{"target": 40, **checks, **rules})
+            Study(self.study, "Grey clips", ENV, guide, 10, **{"target": 40, **checks, **rules})
         )
-        _, self.owner_token = self.store.add_annotator(self.STUDY, "owner", "owner")
+        _, self.owner_token = self.store.add_annotator(self.study, "owner", "owner")
         self.ask(queries)
 
     @property
@@ -119,13 +126,13 @@ class LabelServer:
         """Adds so many queries, their clips drawn."""
         new = [new_query(self.storage, index) for index in range(self._asked, self._asked + count)]
         self._asked += count
-        self.store.add_queries(self.STUDY, new)
+        self.store.add_queries(self.study, new)
         if draw:
             draw_all(self.store, self.storage)
 
     def invite(self, name: str) -> str:
         """The link of a new annotator."""
-        _, token = self.store.add_annotator(self.STUDY, name)
+        _, token = self.store.add_annotator(self.study, name)
         return self.link(token)
 
     def link(self, token: str) -> str:

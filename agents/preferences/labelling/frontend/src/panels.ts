@@ -16,7 +16,7 @@ const TITLES: Readonly<Record<Mode, string>> = {
   waiting: "Nothing to compare just now",
   paused: "The session is paused",
   finished: "Done. Thank you!",
-  offline: "The server cannot be reached",
+  offline: "No connection to the session",
   expired: "Your link is not valid any more",
   elsewhere: "You went on in another tab",
 };

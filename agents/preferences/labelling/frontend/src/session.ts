@@ -27,6 +27,8 @@ const SAID: Readonly<Record<Choice, string>> = {
   broken: "Flagged as broken",
 };
 
+type Route = "sender" | "lease" | "events";
+
 export interface Parts {
   readonly api: Api;
   readonly task: Task;
@@ -43,7 +45,7 @@ export class Session {
   private readonly queue: Queue;
   private readonly sender: Sender;
   private readonly stint = new Stint();
-  private readonly troubles = new Set<"sender" | "lease" | "events">();
+  private readonly troubles = new Map<Route, string>();
   private wait: Wait | null = null;
   private expired = "";
   private leasing = false;
@@ -56,7 +58,7 @@ export class Session {
     this.sender = new Sender(outbox, (entry) => api.send(entry), {
       sent: (entry, asked) => this.sent(entry, asked),
       refused: (entry, error) => this.refused(entry, error),
-      lineChanged: (line, message) => (line === "expired" ? this.expire(message) : this.trouble("sender", line === "away")),
+      lineChanged: (line, message) => (line === "expired" ? this.expire(message) : this.trouble("sender", line === "away", message)),
     });
     window.setInterval(() => this.renew(), RENEW_MS);
   }
@@ -133,9 +135,9 @@ export class Session {
     if (this.queue.current === null && stale) void this.refill();
   }
 
-  trouble(whose: "sender" | "lease" | "events", is: boolean): void {
+  trouble(whose: Route, is: boolean, message = ""): void {
     if (is === this.troubles.has(whose)) return;
-    if (is) this.troubles.add(whose);
+    if (is) this.troubles.set(whose, message);
     else this.troubles.delete(whose);
     this.update();
   }
@@ -180,7 +182,7 @@ export class Session {
     } catch (thrown) {
       const error = thrown instanceof ApiError ? thrown : new ApiError("refused", String(thrown));
       if (error.trouble === "expired") this.expire(error.message);
-      else if (error.trouble === "away") this.troubles.add("lease");
+      else if (error.trouble === "away") this.troubles.set("lease", error.message);
       else this.wait = { reason: "refused", text: error.message };
     } finally {
       this.leasing = false;
@@ -190,8 +192,10 @@ export class Session {
   }
 
   private renew(): void {
-    if (document.hidden || Date.now() - this.lastAct > LEFT_MS || this.queue.held.length === 0) return;
-    void this.refill(true);
+    const { held, waiting } = this.queue;
+    if (document.hidden || held.length === 0 || Date.now() - this.lastAct > LEFT_MS) return;
+    // Each renewal brings a pair more: somebody who does not answer must not gather them.
+    if (waiting.length <= 2 * this.parts.task.prefetch) void this.refill(true);
   }
 
   /** Why an answer does not count yet, or "". */
@@ -234,8 +238,9 @@ export class Session {
       return { mode: "expired", text: `${this.expired} Ask the session's owner for a new link.${then}` };
     }
     if (labels) return { mode: "label", text: "" };
-    if (this.troubles.has("lease") || this.troubles.has("sender")) {
-      return { mode: "offline", text: `The page tries again by itself.${unsent === "" ? "" : `${unsent} and sent then.`}` };
+    const trouble = this.troubles.get("lease") ?? this.troubles.get("sender");
+    if (trouble !== undefined) {
+      return { mode: "offline", text: `${trouble} The page tries again by itself.${unsent === "" ? "" : `${unsent} and sent then.`}` };
     }
     if (this.wait === null) return { mode: "loading", text: "" };
     return { mode: modeOf(this.wait.reason), text: this.wait.text };
