@@ -146,6 +146,7 @@ def build(settings: Settings) -> FastAPI:
     """The application of one server process; runs in that process."""
     if not logging.getLogger().handlers:
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+        logging.getLogger("alembic").setLevel(logging.WARNING)  # it tells of each look at the tables
     store, storage = open_store(settings.database), open_storage(settings.media)
 
     @contextlib.asynccontextmanager
