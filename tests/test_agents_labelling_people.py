@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -225,30 +226,23 @@ def test_a_run_without_a_session_says_how_to_get_one(tmp_path: Path) -> None:
 
 
 def oracle(run: Path, person: Person):
-    """Answers by the hidden true reward, which the person is told from the run's own clips."""
-    rows = {row["key"]: row for row in person.store.train_queries(person.session.study.id)}
-    keys = {}
+    """Answers by the hidden true reward, which the test reads from the run's own clips."""
+    clips = {}
 
     def choose(offer):
-        label_key = keys.get(offer.query)
-        if label_key is None:
-            keys.update(_keys(person))
-            rows.update({row["key"]: row for row in person.store.train_queries(person.session.study.id)})
-        clips = rows[keys[offer.query]]["clips"]
+        if offer.query not in clips:
+            clips.update(
+                {row["id"]: row["clips"] for row in person.store.train_queries(person.session.study.id)}
+            )
         with EpisodeDataset(run / "clips", read_only=True) as dataset:
             left, right = (
-                float(stored_clip(dataset, Clip(*clips[side])).info["true_reward"].sum())
+                float(stored_clip(dataset, Clip(*clips[offer.query][side])).info["true_reward"].sum())
                 for side in ("left", "right")
             )
         better = "left" if left > right else "right"
         return {"left": "right", "right": "left"}[better] if offer.swapped else better
 
     return choose
-
-
-def _keys(person: Person) -> dict[str, str]:
-    """Query of an offer -> key; a page does not know keys, the test does."""
-    return {row["id"]: row["key"] for row in person.store.train_queries(person.session.study.id)}
 
 
 def train(config: PreferenceConfig, run: Path, stop: StopSignal | None = None) -> dict:
@@ -260,33 +254,35 @@ def train(config: PreferenceConfig, run: Path, stop: StopSignal | None = None) -
             trainer.close()
 
 
-def teach_in_background(run: Path, stop: threading.Event) -> threading.Thread:
-    def work() -> None:
-        while not stop.is_set() and not (run / "label.json").exists():
+def teach(run: Path, stop: StopSignal, done: threading.Event) -> None:
+    """A person for a training in another thread; ends that training if there is an error here."""
+    try:
+        person = _when(lambda: _person_if_there(run))
+        while not done.is_set():
+            person.answer(oracle(run, person), most=3)
             time.sleep(0.05)
-        person = None
-        while not stop.is_set():
-            try:
-                person = person or Person(run)
-                person.answer(oracle(run, person), most=3)
-            except LabellingError:
-                pass  # the study is not there yet, or not any more
-            time.sleep(0.05)
+    except BaseException:
+        stop.asked = True
+        raise
 
-    thread = threading.Thread(target=work)
-    thread.start()
-    return thread
+
+def _person_if_there(run: Path) -> Person | None:
+    try:
+        return Person(run)
+    except LabellingError:
+        return None  # the session is not made yet
 
 
 @pytest.mark.slow
 def test_a_policy_is_trained_by_a_person(tmp_path: Path) -> None:
-    run, stop = tmp_path / "run", threading.Event()
-    thread = teach_in_background(run, stop)
-    try:
-        summary = train(small(), run)
-    finally:
-        stop.set()
-        thread.join()
+    run, stop, done = tmp_path / "run", StopSignal(), threading.Event()
+    with ThreadPoolExecutor() as pool:
+        teaching = pool.submit(teach, run, stop, done)
+        try:
+            summary = train(small(), run, stop)
+        finally:
+            done.set()
+    teaching.result()
     assert summary["labels"] == 16
     session = open_session(run)
     study = session.study.id
@@ -319,7 +315,7 @@ def test_answers_given_while_training_is_dead_are_used_and_open_queries_are_not_
     command = [sys.executable, "-c", SCRIPT.format(tests=str(ROOT / "tests")), str(run)]
     first = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL)
     try:
-        person = _when(lambda: Person(run) if (run / "label.json").exists() else None)
+        person = _when(lambda: _person_if_there(run))
         _when(lambda: person.answer(oracle(run, person), most=4))
         _when(lambda: list((run / "checkpoints").glob("*")))
     finally:
@@ -329,7 +325,8 @@ def test_answers_given_while_training_is_dead_are_used_and_open_queries_are_not_
     person.answer(oracle(run, person), most=2)  # the page works on
     second = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL)
     try:
-        while second.poll() is None:
+        end = time.monotonic() + 120
+        while second.poll() is None and time.monotonic() < end:
             person.answer(oracle(run, person), most=1)
             time.sleep(0.05)
     finally:

@@ -29,7 +29,7 @@ CHUNK = 500
 """rows named in one statement: databases bound how many values it may hold"""
 T = TypeVar("T")
 _TRAIN = query.c.kind == "train"
-_ROW = ("key", "number", "clips", "chosen_by", "score", "reward_version", "step")
+_ROW = ("id", "key", "number", "clips", "chosen_by", "score", "reward_version", "step")
 
 
 def _number(condition: ColumnElement[bool]) -> ColumnElement[int]:
@@ -38,11 +38,19 @@ def _number(condition: ColumnElement[bool]) -> ColumnElement[int]:
 
 _STUDY: Final[BindParameter[str]] = bindparam("study")
 _UNDO = label.alias("undo")
+_ITS = query.alias("its")
+_OF_STUDY = select(_ITS.c.id).where(
+    _ITS.c.id == lease.c.query, _ITS.c.study == _STUDY, _ITS.c.kind == "train"
+)
 _RUNNING = (
     select(func.count())
     .select_from(lease)
-    .join(query, query.c.id == lease.c.query)
-    .where(offers.runs(lease.c), query.c.study == _STUDY, _TRAIN)
+    .where(offers.runs(lease.c))
+    .where(
+        select(_ITS.c.id)
+        .where(_ITS.c.id == lease.c.query, _ITS.c.study == _STUDY, _ITS.c.kind == "train")
+        .exists()
+    )
 )
 _SKIPS = (
     select(func.count())
