@@ -11,14 +11,7 @@ from agents.preferences.teachers import TeacherConfig
 from agents.presets import Algorithm, default_learner, default_steps
 from envs.tasks import task_info
 
-MISTAKES = 0.1
-"""share of its answers that the simulated teacher flips"""
-UNIFORM_ERROR = 2 * MISTAKES
-"""The same as a share of uniformly random answers, half of which are right by chance."""
-
-REWARD_OF_STATES = RewardConfig(
-    members=5, learning_rate=1e-3, max_epochs=200, crop=0.7, error_rate=UNIFORM_ERROR
-)
+REWARD_OF_STATES = RewardConfig(members=5, learning_rate=1e-3, max_epochs=200, crop=0.7)
 """Five members on random windows of the clips: see the ablations for the paper's three on whole ones."""
 
 REWARD_OF_PIXELS = RewardConfig(
@@ -28,13 +21,13 @@ REWARD_OF_PIXELS = RewardConfig(
     update_minibatches=5,
     crop=0.5,
     output_std=0.05,
-    error_rate=UNIFORM_ERROR,
 )
 """The paper's scale of 0.05 lets A2C's settings for clipped scores carry over; few and small minibatches,
 for each costs seconds on a CPU."""
 
-REWARD_OF_MOVING_DOT = replace(REWARD_OF_PIXELS, output_std=0.2)
-"""About the spread of its true reward, which the learner's entropy bonus is tuned to."""
+REWARD_OF_MOVING_DOT = replace(REWARD_OF_PIXELS, output_std=0.2, error_rate=0.2)
+"""output_std: about the spread of its true reward, which the learner's entropy bonus is tuned to.
+error_rate: the 10 % of answers that the simulated teacher flips are a uniform error of 20 %."""
 
 
 def preference_config(
@@ -55,7 +48,7 @@ def preference_config(
         seed=seed,
         learner=default_learner(env, algorithm),
         reward=rewards.get(family, REWARD_OF_STATES),
-        teacher=TeacherConfig("mistake", error_rate=MISTAKES),
+        teacher=TeacherConfig("mistake", error_rate=0.1),
         label_batch=min(25, max(1, labels // 20)),
         clip_capacity=3_000 if family in ("atari", "pixel") else 1_000,
     )
