@@ -15,7 +15,7 @@ LDCONFIG := $(shell command -v ldconfig || echo /sbin/ldconfig)
 WORKERS ?= auto
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format bench doctor lock system chromium clean
+.PHONY: help demo test lint format bench doctor lock system chromium frontend clean
 
 help:
 	@echo "make demo     install, then learn a reward from simulated comparisons: $(RUN_DIR)/report.html"
@@ -24,6 +24,7 @@ help:
 	@echo "make bench    the quick form of every benchmark"
 	@echo "make doctor   what this machine has, and the fix for what it lacks"
 	@echo "make lock     write requirements.lock anew"
+	@echo "make frontend check, test and build the labelling page anew (needs Node; its users do not)"
 
 # torch first and alone, so that a CPU build is not followed by gigabytes of CUDA. Without an NVIDIA
 # GPU, and where pip's own settings offer no CPU build, uv's torch back-end finds one.
@@ -98,6 +99,12 @@ lock:
 	  --no-header --no-annotate --constraint $(BIN)/.torch \
 	  --extra sim --extra train --extra label --extra s3 --extra minari --extra envpool --extra dev \
 	  pyproject.toml --output-file requirements.lock
+
+# The labelling page's scripts are built ahead and committed.
+FRONTEND := agents/preferences/labelling/frontend
+frontend:
+	@command -v npm >/dev/null || { echo "needed to build the page: Node 20 or newer, with npm"; exit 1; }
+	cd $(FRONTEND) && npm ci --ignore-scripts --no-progress && npm run check && npm test && npm run build
 
 clean:
 	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache
