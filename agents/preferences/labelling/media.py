@@ -12,19 +12,21 @@ logger = logging.getLogger(__name__)
 
 
 def read_media(store: LabelStore, storage: MediaStorage, sha: str) -> bytes:
-    """A picture for a person. One that is gone or damaged is drawn again, if it is one of clips.
+    """A picture for a person. One that is gone or damaged is drawn again, if people wait for its clip.
 
-    The errors' texts are for people who label; where the storage is and what it said stands in the log.
-    Raises MissingMediaError, UnavailableError.
+    Raises UnavailableError while that is done or the storage is away, MissingMediaError when it is gone for
+    good. Their texts are for people who label; where the storage is and what it said stands in the log.
     """
     try:
         return storage.get(sha)
     except MissingMediaError as error:
         clips = store.redraw(sha)
-        logger.error("%s; %d clips are drawn again", error, clips)
-        raise MissingMediaError(
-            "This picture is gone. If it shows a clip, it is being drawn again: try again in a moment."
-        ) from error
+        if clips:
+            logger.error("%s; %d clips are drawn again", error, clips)
+        if store.is_awaited(sha):
+            raise UnavailableError("This clip is being drawn again. It appears by itself.") from error
+        logger.error("%s", error)
+        raise MissingMediaError("This picture is gone.") from error
     except UnavailableError as error:
         logger.error("%s", error)
         raise UnavailableError(

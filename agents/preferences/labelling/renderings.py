@@ -59,6 +59,17 @@ def redraw(connection: Connection, media: str) -> int:
     return len(ids)
 
 
+def is_awaited(connection: Connection, media: str) -> bool:
+    """Whether open queries wait for what this was drawn of."""
+    clips = or_(segment.c.id == query.c.left_segment, segment.c.id == query.c.right_segment)
+    waiting = (
+        select(segment.c.id)
+        .join(query, clips)
+        .where(segment.c.media == media, segment.c.state == "waiting", query.c.closed.is_(None))
+    )
+    return connection.execute(waiting.limit(1)).first() is not None
+
+
 def media(connection: Connection, study_id: str) -> list[str]:
     """Digests of what is drawn."""
     drawn = select(segment.c.media).where(segment.c.study == study_id, segment.c.state == "drawn")

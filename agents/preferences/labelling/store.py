@@ -301,6 +301,10 @@ class LabelStore:
         """For a picture that the storage lost: its clips are drawn anew. Returns how many."""
         return self._write(lambda c: renderings.redraw(c, media))
 
+    def is_awaited(self, media: str) -> bool:
+        """Whether a renderer will draw its clips anew, because open queries show them."""
+        return self._read(lambda c: renderings.is_awaited(c, media))
+
     def media(self, study_id: str) -> list[str]:
         """Digests of the pictures of its clips, those that are drawn."""
         return self._read(lambda c: renderings.media(c, study_id))
