@@ -200,8 +200,10 @@ class PreferenceTrainer:
         """
         if self.people is None:
             return
-        left = 1 - self.learner.steps / self.config.steps
-        lead = self.config.people.lead * min(1.0, 5 * left)
+        config = self.config
+        left = 1 - self.learner.steps / config.steps
+        # Never less than a batch: what the schedule allows is asked for in batches.
+        lead = min(config.people.lead, max(config.label_batch, config.labels // 10)) * min(1.0, 5 * left)
         said = -np.inf
         while self.session.open > lead and not self._stopping:
             if time.monotonic() - said > 30:

@@ -23,7 +23,8 @@ class PeopleConfig:
     processes: int = 1
     """server processes"""
     lead: int = 40
-    """open queries at which the policy waits for people; it shrinks to 0 over the last fifth of the steps"""
+    """open queries at which the policy waits for people, or a tenth of the labels if that is less; it
+    shrinks to 0 over the last fifth of the steps"""
     patience_seconds: float = 4.0
     """the reward is fitted anew this long after an answer, if not enough for a batch come earlier"""
     overlap_share: float = 0.05
