@@ -21,13 +21,14 @@ import random
 import tempfile
 import time
 import uuid
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
-from label_people import Person
+from label_people import CutError, Person, Reply
 from label_session import HOST, Asker, database_url, serving, start_session
 
 ANSWERS = ("left", "right", "left", "right", "left", "right", "tie", "cannot_tell")
@@ -73,14 +74,23 @@ async def look_and_answer(person: Person, until: float, measured: Measured) -> N
     await asyncio.sleep(random.uniform(0, 4))
     while time.perf_counter() < until:
         started = time.perf_counter()
-        reply = await person.lease(4 - len(held), held)
+        reply = await again(lambda: person.lease(4 - len(held), held))
         measured.add("lease", started, reply.status)
         held += [query["query"] for query in reply.json().get("queries", [])]
         await asyncio.sleep(random.lognormvariate(math.log(3.9), 0.25))
         if held:
+            answer = str(uuid.uuid4()), held.pop(0), random.choice(ANSWERS)
             started = time.perf_counter()
-            reply = await person.answer(str(uuid.uuid4()), held.pop(0), random.choice(ANSWERS))
+            reply = await again(lambda answer=answer: person.answer(*answer))
             measured.add("label", started, reply.status)
+
+
+async def again(call: Callable[[], Awaitable[Reply]]) -> Reply:
+    """As a browser does where the server closed an idle connection just as a request went out."""
+    try:
+        return await call()
+    except CutError:
+        return await call()
 
 
 async def listen(token: str, port: int) -> None:
