@@ -24,6 +24,7 @@ import uuid
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -74,14 +75,14 @@ async def look_and_answer(person: Person, until: float, measured: Measured) -> N
     await asyncio.sleep(random.uniform(0, 4))
     while time.perf_counter() < until:
         started = time.perf_counter()
-        reply = await again(lambda: person.lease(4 - len(held), held))
+        reply = await again(partial(person.lease, 4 - len(held), held))
         measured.add("lease", started, reply.status)
         held += [query["query"] for query in reply.json().get("queries", [])]
         await asyncio.sleep(random.lognormvariate(math.log(3.9), 0.25))
         if held:
             answer = str(uuid.uuid4()), held.pop(0), random.choice(ANSWERS)
             started = time.perf_counter()
-            reply = await again(lambda answer=answer: person.answer(*answer))
+            reply = await again(partial(person.answer, *answer))
             measured.add("label", started, reply.status)
 
 
