@@ -48,8 +48,15 @@ _TIMES = (
     .order_by(label.c.seq)
 )
 _PREVIOUS = select(label.c.server_time).where(label.c.annotator == ME).order_by(label.c.seq.desc()).limit(1)
-_ASKED = offers.FOR_ANNOTATOR.add_columns(_PREVIOUS.scalar_subquery().label("previous")).where(
-    query.c.id == bindparam("query")
+_ASKED: Select[Any] = (
+    select(
+        *query.c["id", "study", "key", "kind", "wanted", "answers", "closed", "closed_by"],
+        lease.c.annotator.label("leased_to"),
+        *lease.c["swapped", "issued", "expires", "answer"],
+        _PREVIOUS.scalar_subquery().label("previous"),
+    )
+    .outerjoin(lease, (lease.c.query == query.c.id) & (lease.c.annotator == ME))
+    .where(query.c.id == bindparam("query"))
 )
 """the query, the annotator's lease of it, and when their label before came"""
 _RUNNING = select(func.count()).where(
@@ -97,7 +104,7 @@ def retract(connection: Connection, annotator_id: str, uuid: str, new_uuid: str,
     if undo is not None:
         if (undo.retracts, undo.annotator) != (uuid, annotator_id):
             raise ConflictError("This uuid was used for something else.")
-        return offers.as_offer(asked, asked.swapped, asked.expires)  # said again, done before
+        return _offer(connection, asked, asked.expires)  # said again, done before
     if given.retracted or given.retracts is not None:
         raise ConflictError("This answer was undone already.")
     if given.choice == "skip" and asked.answer is not None:
@@ -105,7 +112,7 @@ def retract(connection: Connection, annotator_id: str, uuid: str, new_uuid: str,
     expires = _take_back(connection, given, asked, now)
     kept = {name: getattr(given, name) for name in ("choice", "shown_ms", "loops", "speed")}
     _add(connection, Label(**_about(asked, annotator_id, now), **kept, uuid=new_uuid, retracts=uuid), 0.0)
-    return offers.as_offer(asked, asked.swapped, expires)
+    return _offer(connection, asked, expires)
 
 
 def labels(
@@ -132,6 +139,10 @@ def times(connection: Connection, study_id: str) -> list[tuple[str, float]]:
 
 def _asked(connection: Connection, annotator_id: str, query_id: str) -> Row[Any] | None:
     return connection.execute(_ASKED, {"me": annotator_id, "query": query_id}).one_or_none()
+
+
+def _offer(connection: Connection, asked: Row[Any], expires: datetime) -> Offer:
+    return offers.held(connection, asked.leased_to, [asked.id], expires)[0]
 
 
 def _find(connection: Connection, uuid: str) -> Row[Any] | None:

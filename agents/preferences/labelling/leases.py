@@ -29,13 +29,17 @@ OPEN = (
 )
 """training queries that an annotator can be asked, most important first"""
 _FRESH = OPEN.where(MINE.c.skipped.is_(None))
-_SKIPPED = OPEN.where(MINE.c.skipped.is_not(None))
+_SKIPPED = OPEN.where(MINE.c.annotator == ME, MINE.c.skipped.is_not(None))
 _LOCKING = {
     (statement, waits): statement.with_for_update(of=query, key_share=True, skip_locked=not waits)
     for statement in (_FRESH, _SKIPPED)
     for waits in (False, True)
 }
-_OWN = offers.HELD_BY.where(MINE.c.answer.is_(None), MINE.c.released.is_(None)).order_by(MINE.c.issued)
+_OWN = (
+    select(lease.c.query, lease.c.expires)
+    .where(lease.c.annotator == ME, lease.c.answer.is_(None), lease.c.released.is_(None))
+    .order_by(lease.c.issued)
+)
 _FREE = select(query.c.id).where(
     query.c.id.in_(IDS), query.c.closed.is_(None), or_(HAS_ROOM, query.c.kind != "train")
 )
@@ -81,10 +85,10 @@ def offer(
     own = _renew(connection, asking, set(held))
     if person.state != "active":
         return []
-    again = [row for row in own if row.id not in held][:count]
+    again = [query_id for query_id in own if query_id not in held][:count]
+    known = offers.held(connection, annotator_id, again, asking.expires)
     new = _choose(connection, asking, count - len(again))
     _hand_out(connection, asking, new)
-    known = [offers.as_offer(row, row.swapped, asking.expires) for row in again]
     return known + [offers.as_offer(row, swapped, asking.expires) for row, swapped in new]
 
 
@@ -93,16 +97,15 @@ def release(connection: Connection, annotator_id: str, query_id: str, now: datet
     connection.execute(update(lease).where(own, lease.c.answer.is_(None)).values(released=now))
 
 
-def _renew(connection: Connection, asking: Asking, held: set[str]) -> list[Row[Any]]:
+def _renew(connection: Connection, asking: Asking, held: set[str]) -> list[str]:
     """Prolongs what runs, and what is held and ran out while nobody else took it. Returns all of these."""
     rows = connection.execute(_OWN, asking.parameters).all()
-    lapsed = [row.id for row in rows if row.expires <= asking.now and row.id in held]
+    lapsed = [row.query for row in rows if row.expires <= asking.now and row.query in held]
     if lapsed:
         lapsed = _lock_free(connection, asking, lapsed)
-    own = [row for row in rows if row.expires > asking.now or row.id in lapsed]
+    own = [row.query for row in rows if row.expires > asking.now or row.query in lapsed]
     if own:
-        ids = [row.id for row in own]
-        connection.execute(_PROLONG, {"me": asking.person.id, "ids": ids, "until": asking.expires})
+        connection.execute(_PROLONG, {"me": asking.person.id, "ids": own, "until": asking.expires})
     return own
 
 

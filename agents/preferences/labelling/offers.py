@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, bindparam, func, or_, select
+from sqlalchemy import ColumnElement, Connection, Row, Select, and_, bindparam, func, or_, select
 
 from agents.preferences.labelling.schema import UtcTime, annotator, lease, query, study
 from agents.preferences.labelling.sides import clips, sprite
@@ -41,11 +41,12 @@ WAS_SEEN: Final = (
 )
 """whether the annotator has answered the pair of a query, or holds it"""
 
-FOR_ANNOTATOR: Final = (
+FOR_ANNOTATOR: Final[Select[Any]] = (
     select(
-        query,
+        *query.c["id", "kind", "pair", "left_reward", "right_reward"],
+        *query.c["chosen_by", "score", "reward_version", "step"],
         MINE.c.annotator.label("leased_to"),
-        *MINE.c["swapped", "issued", "expires", "answer"],
+        MINE.c.swapped,
         *_LEFT.columns,
         *_RIGHT.columns,
     )
@@ -54,8 +55,9 @@ FOR_ANNOTATOR: Final = (
     .outerjoin(MINE, and_(MINE.c.query == query.c.id, MINE.c.annotator == ME))
 )
 """queries with their clips and, where there is one, the annotator's own lease"""
-HELD_BY: Final = FOR_ANNOTATOR.where(MINE.c.annotator == ME)
+HELD_BY: Final[Select[Any]] = FOR_ANNOTATOR.where(MINE.c.annotator == ME)
 """those that were handed to the annotator at any time"""
+_THESE = HELD_BY.where(query.c.id.in_(IDS)).order_by(MINE.c.issued)
 
 _LOCK = select(query.c.id).where(query.c.id.in_(IDS)).order_by(query.c.id).with_for_update(key_share=True)
 _RULES = ("state", "lease_seconds", "repeat_share", "gold_share", "target")
@@ -78,6 +80,14 @@ def person(connection: Connection, annotator_id: str) -> Row[Any]:
     if row is None:
         raise UnknownError("There is no such person in this session.")
     return row
+
+
+def held(connection: Connection, annotator_id: str, ids: Sequence[str], expires: datetime) -> list[Offer]:
+    """What the annotator was handed of these before, once more."""
+    if not ids:
+        return []
+    rows = connection.execute(_THESE, {"me": annotator_id, "ids": ids})
+    return [as_offer(row, row.swapped, expires) for row in rows]
 
 
 def as_offer(row: Row[Any], swapped: bool, expires: datetime) -> Offer:

@@ -90,7 +90,7 @@ def _repeats(
 
 
 def _make(connection: Connection, person: Row[Any], origin: Row[Any], now: datetime) -> str:
-    own = {column.name: getattr(origin, column.name) for column in query.c}
+    own = connection.execute(select(query).where(query.c.id == origin.id)).one()._mapping
     made = new_id()
     fresh = {"id": made, "kind": "repeat", "annotator": person.id, "gold": None, "wanted": 1, "answers": 0}
     connection.execute(insert(query), {**own, **fresh, "created": now, "closed": None, "closed_by": None})

@@ -200,6 +200,8 @@ lease = Table(
 Index(None, lease.c.annotator, lease.c.pair)
 _HELD = text("answer IS NULL AND released IS NULL")
 Index("ix_lease_held", lease.c.annotator, sqlite_where=_HELD, postgresql_where=_HELD)
+_SKIPPED = text("skipped IS NOT NULL")
+Index("ix_lease_skipped", lease.c.annotator, sqlite_where=_SKIPPED, postgresql_where=_SKIPPED)
 Index("ix_lease_running", lease.c.expires, sqlite_where=_HELD, postgresql_where=_HELD)
 
 label = Table(
@@ -225,6 +227,8 @@ label = Table(
 )
 Index(None, label.c.study, label.c.seq)
 Index(None, label.c.annotator, label.c.seq)
+_SKIP = text("choice = 'skip'")
+Index("ix_label_skip", label.c.study, sqlite_where=_SKIP, postgresql_where=_SKIP)
 
 reward_version = Table(
     "reward_version",

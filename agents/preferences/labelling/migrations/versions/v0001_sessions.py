@@ -1,5 +1,7 @@
 """The tables of the first version."""
 
+from typing import Any
+
 import sqlalchemy as sa
 from alembic import op
 
@@ -7,6 +9,12 @@ revision = "0001"
 down_revision = None
 branch_labels = None
 depends_on = None
+
+
+def where(rows: str) -> dict[str, Any]:
+    """The rows that an index holds."""
+    return {"sqlite_where": sa.text(rows), "postgresql_where": sa.text(rows)}
+
 
 Counter = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
@@ -129,36 +137,13 @@ def upgrade() -> None:
         "ix_query_open",
         "query",
         ["study", "kind", sa.text("priority DESC"), "number"],
-        unique=False,
-        sqlite_where=sa.text("closed IS NULL"),
-        postgresql_where=sa.text("closed IS NULL"),
+        **where("closed IS NULL"),
     )
     op.create_index(op.f("ix_query_right_segment"), "query", ["right_segment"], unique=False)
     op.create_index("ix_query_counted", "query", ["study", "kind", "closed_by", "ready", "answers"])
-    op.create_index(
-        "uq_query_gold",
-        "query",
-        ["study", "key"],
-        unique=True,
-        sqlite_where=sa.text("kind = 'gold'"),
-        postgresql_where=sa.text("kind = 'gold'"),
-    )
-    op.create_index(
-        "uq_query_repeat",
-        "query",
-        ["annotator", "key"],
-        unique=True,
-        sqlite_where=sa.text("kind = 'repeat'"),
-        postgresql_where=sa.text("kind = 'repeat'"),
-    )
-    op.create_index(
-        "uq_query_train",
-        "query",
-        ["study", "key"],
-        unique=True,
-        sqlite_where=sa.text("kind = 'train'"),
-        postgresql_where=sa.text("kind = 'train'"),
-    )
+    op.create_index("uq_query_gold", "query", ["study", "key"], unique=True, **where("kind = 'gold'"))
+    op.create_index("uq_query_repeat", "query", ["annotator", "key"], unique=True, **where("kind = 'repeat'"))
+    op.create_index("uq_query_train", "query", ["study", "key"], unique=True, **where("kind = 'train'"))
     op.create_table(
         "label",
         sa.Column("seq", Counter, autoincrement=True, nullable=False),
@@ -186,6 +171,7 @@ def upgrade() -> None:
         sqlite_autoincrement=True,
     )
     op.create_index(op.f("ix_label_annotator_seq"), "label", ["annotator", "seq"], unique=False)
+    op.create_index("ix_label_skip", "label", ["study"], **where("choice = 'skip'"))
     op.create_index(op.f("ix_label_query"), "label", ["query"], unique=False)
     op.create_index(op.f("ix_label_study_seq"), "label", ["study", "seq"], unique=False)
     op.create_table(
@@ -204,19 +190,6 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("query", "annotator", name=op.f("pk_lease")),
     )
     op.create_index(op.f("ix_lease_annotator_pair"), "lease", ["annotator", "pair"], unique=False)
-    op.create_index(
-        "ix_lease_held",
-        "lease",
-        ["annotator"],
-        unique=False,
-        sqlite_where=sa.text("answer IS NULL AND released IS NULL"),
-        postgresql_where=sa.text("answer IS NULL AND released IS NULL"),
-    )
-    op.create_index(
-        "ix_lease_running",
-        "lease",
-        ["expires"],
-        unique=False,
-        sqlite_where=sa.text("answer IS NULL AND released IS NULL"),
-        postgresql_where=sa.text("answer IS NULL AND released IS NULL"),
-    )
+    op.create_index("ix_lease_held", "lease", ["annotator"], **where("answer IS NULL AND released IS NULL"))
+    op.create_index("ix_lease_skipped", "lease", ["annotator"], **where("skipped IS NOT NULL"))
+    op.create_index("ix_lease_running", "lease", ["expires"], **where("answer IS NULL AND released IS NULL"))
