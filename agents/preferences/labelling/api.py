@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from datetime import datetime, timezone
+from functools import partial
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -29,7 +29,7 @@ from agents.preferences.labelling.messages import (
     question,
 )
 from agents.preferences.labelling.stats import wait_reason
-from agents.preferences.labelling.types import ForbiddenError, NewLabel
+from agents.preferences.labelling.types import ANSWERING, ForbiddenError, NewLabel
 
 PROBLEMS: dict[int | str, dict[str, Any]] = {
     status: {"model": Problem} for status in (400, 401, 403, 404, 409, 413, 422, 429, 503)
@@ -126,7 +126,8 @@ def answer(body: LabelRequest, visitor: Visiting) -> Stored:
         ),
     )
     known = label.server_time < began
-    given = store.counts(me.study).labels
+    counts = not known and label.kind == "train" and label.choice in ANSWERING
+    given = visitor.desk.board.given(me.study, 1 if counts else 0)
     return Stored(uuid=label.uuid, status="known" if known else "stored", given=given)
 
 
@@ -170,5 +171,5 @@ async def events(visitor: Visiting) -> StreamingResponse:
     hub, limits = visitor.desk.hub, visitor.desk.limits
     if hub.streams(me.id) >= limits.streams:
         raise HTTPException(429, f"More than {limits.streams} pages of yours listen already. Close some.")
-    stream: AsyncIterator[str] = hub.stream(me, visitor.annotator)
+    stream = hub.stream(me, partial(visitor.desk.store.annotator_by_token, visitor.token))
     return StreamingResponse(stream, media_type="text/event-stream", headers={"X-Accel-Buffering": "no"})

@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import Scope
 
-from agents.preferences.labelling import api, owner, pages
+from agents.preferences.labelling import api, files, owner, pages
 from agents.preferences.labelling.desk import NO_SESSION, Desk
 from agents.preferences.labelling.events import Hub
 from agents.preferences.labelling.limits import Buckets, Limits
@@ -80,14 +80,14 @@ def create_app(
         origins=tuple(normal_origin(origin) for origin in origins),
         secure=secure,
     )
-    for router in (api.router, owner.router, pages.router):
+    for router in (api.router, owner.router, files.router, pages.router):
         app.include_router(router)
     app.mount("/static", _Static(directory=pages.FOLDER / "static"), name="static")
     app.add_middleware(Guard, origins=origins, secure=secure, limits=limits, explain=explain)
 
     @app.exception_handler(LabellingError)
     async def refused(request: Request, error: LabellingError) -> Response:
-        return _explained(request, _status(error), str(error))
+        return _explained(request, _status(error), str(error), board.words(error))
 
     @app.exception_handler(HTTPException)
     async def failed(request: Request, error: HTTPException) -> Response:
@@ -99,11 +99,11 @@ def create_app(
     async def malformed(request: Request, error: RequestValidationError) -> Response:
         return _explained(request, 422, _sentence(error))
 
-    def _explained(request: Request, status: int, text: str) -> Response:
+    def _explained(request: Request, status: int, text: str, shown: str = "") -> Response:
         """Answers, and leaves a line for the owner; what everybody's browser does is no news."""
         level = logging.INFO if text in (NO_SESSION, "Not Found") else logging.WARNING
         logger.log(level, "%s %.200r: %d, %s", request.method, request.url.path, status, text)
-        response = explain(request.scope, status, text)
+        response = explain(request.scope, status, shown or text)
         if status == 503:
             response.headers["Retry-After"] = "2"
         return response
@@ -127,5 +127,5 @@ class _Static(StaticFiles):
 def _sentence(error: RequestValidationError) -> str:
     """The first thing that is wrong, without what was sent: that may be huge, or no JSON."""
     first = error.errors()[0]
-    place = ".".join(str(part) for part in first.get("loc", ()) if part not in ("body", "query", "path"))
+    place = ".".join(str(part) for part in first.get("loc", ())[1:])
     return f"The request cannot be understood: {place + ': ' if place else ''}{first.get('msg', '')}."[:300]

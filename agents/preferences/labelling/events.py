@@ -79,10 +79,10 @@ class Hub:
                     stats = await run_in_threadpool(self._board.personal, snapshot, annotator.id)
                     message = ("stats", stats)
             except ForbiddenError as error:
-                yield sse("end", {"detail": str(error)})
+                yield sse("end", {"detail": self._board.words(error)})
                 return
             except LabellingError as error:
-                message = ("trouble", {"detail": str(error)})
+                message = ("trouble", {"detail": self._board.words(error)})
             if message is not None and message != last:
                 last = message
                 yield sse(*message)
@@ -108,7 +108,7 @@ class Hub:
             try:
                 snapshot = await run_in_threadpool(self._board.snapshot, study)
             except LabellingError as error:
-                trouble = str(error)
+                trouble = self._board.words(error)
             except Exception:
                 logger.exception("the numbers of study %s cannot be read", study)
                 trouble = "The server cannot read the session's numbers just now."

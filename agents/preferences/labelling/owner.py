@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from datetime import datetime, timedelta, timezone
 from typing import Annotated, Any, Literal
 
@@ -56,11 +57,12 @@ def overview(visitor: Visiting) -> dict[str, Any]:
 @router.post("/state", status_code=204)
 def set_state(body: StateRequest, visitor: Visiting) -> None:
     """Pauses the session, or goes on. What is on people's screens may be answered all the same."""
-    me = visitor.owner()
-    visitor.desk.store.set_state(me.study, body.state)
-    _note(
-        visitor, me.study, "paused by the owner" if body.state == "paused" else "the owner lets people go on"
-    )
+    me, store = visitor.owner(), visitor.desk.store
+    if store.study(me.study).state == "finished":
+        raise ConflictError("The session is finished. To go on, make its run longer: surefoot resume.")
+    store.set_state(me.study, body.state)
+    words = {"paused": "the owner paused the session", "active": "the owner lets the session go on"}
+    note(visitor, me.study, words[body.state])
 
 
 @router.post("/annotators")
@@ -69,7 +71,7 @@ def invite(body: InviteRequest, request: Request, visitor: Visiting) -> dict[str
     me = visitor.owner()
     expires = None if body.hours is None else datetime.now(timezone.utc) + timedelta(hours=body.hours)
     person, token = visitor.desk.store.add_annotator(me.study, body.name, expires=expires)
-    _note(visitor, me.study, f"{body.name} was invited")
+    note(visitor, me.study, f"{body.name} was invited")
     scheme = "https" if visitor.desk.secure else "http"
     base = visitor.desk.origins[0] if visitor.desk.origins else f"{scheme}://{request.headers['host']}"
     return {"id": person.id, "link": f"{base}/join#{token}"}
@@ -86,7 +88,7 @@ def revoke(annotator_id: Id, visitor: Visiting) -> None:
         raise UnknownError("Nobody of that id is in this session.")
     if person.revoked is None:
         store.revoke(annotator_id)
-        _note(visitor, me.study, f"the link of {person.name} was revoked")
+        note(visitor, me.study, f"the link of {person.name} was revoked")
 
 
 @router.get("/golds")
@@ -101,20 +103,28 @@ def make_gold(body: GoldRequest, visitor: Visiting) -> None:
     """Says what the answer to a pair is; people are asked it now and then."""
     me = visitor.owner()
     visitor.desk.store.make_gold(me.study, body.query, body.choice)
-    _note(visitor, me.study, "a gold pair was made")
+    note(visitor, me.study, "a gold pair was made")
 
 
 @router.get("/flagged")
 def flagged(visitor: Visiting) -> dict[str, Any]:
-    """Pairs that somebody could not judge, or that could not be drawn."""
-    return {"flagged": visitor.desk.store.flagged(visitor.owner().study)}
+    """Pairs that somebody could not judge, and clips that cannot be drawn."""
+    me, store = visitor.owner(), visitor.desk.store
+    pairs: dict[str, dict[str, Any]] = {}
+    for flag in store.flagged(me.study):
+        clips = {"left": flag.left, "right": flag.right}
+        media = {side: None if clip is None else f"/media/{clip.media}" for side, clip in clips.items()}
+        pair = pairs.setdefault(flag.query, {"query": flag.query, "key": flag.key, "people": [], **media})
+        pair["people"].append(flag.annotator)
+    reasons = Counter(clip.reason for clip in store.undrawable(me.study))
+    undrawable = [{"reason": reason, "clips": clips} for reason, clips in reasons.most_common()]
+    return {"flagged": list(pairs.values()), "undrawable": undrawable}
 
 
 @router.post("/reopen", status_code=204)
 def reopen(body: ReopenRequest, visitor: Visiting) -> None:
     """Asks a flagged pair again."""
-    visitor.owner()
-    visitor.desk.store.reopen(body.query)
+    visitor.desk.store.reopen(body.query, visitor.owner().study)
 
 
 @router.get("/labels")
@@ -138,7 +148,7 @@ def labels(visitor: Visiting, limit: Annotated[int, Query(ge=1, le=1000)] = 100)
     }
 
 
-def _note(visitor: Visitor, study: str, text: str) -> None:
+def note(visitor: Visitor, study: str, text: str) -> None:
     """Leaves a line in the session's own list of events and in the log."""
     logger.info("study %s: %s", study, text)
     visitor.desk.store.log_event(study, "owner", {"text": text})

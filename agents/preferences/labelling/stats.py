@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import statistics
+import time
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from agents.preferences.labelling.store import Counts, LabelStore
-from agents.preferences.labelling.types import Study
+from agents.preferences.labelling.types import LabellingError, Study
 
 WAITING: Mapping[str, str] = {
     "none": "",
@@ -23,6 +25,7 @@ WAITING: Mapping[str, str] = {
     "broken_media": "The clips that are open cannot be shown. The owner sees why on the dashboard.",
 }
 """what a page says while it has nothing to ask, by the store's reason"""
+GIVEN_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,7 @@ class Board:
     def __init__(self, store: LabelStore) -> None:
         self._store = store
         self._last: dict[str, Snapshot] = {}
+        self._given: dict[str, tuple[int, float]] = {}  # and when they were counted
 
     def snapshot(self, study_id: str) -> Snapshot:
         """The numbers now. Blocks on the database."""
@@ -60,6 +64,21 @@ class Board:
         shared = {**_numbers(study, counts), **_training(store, study_id), "median_seconds": median}
         self._last[study_id] = Snapshot(study, counts, revision, shared, mine, median)
         return self._last[study_id]
+
+    def words(self, error: LabellingError) -> str:
+        """What people may read of an error: where the database is, is the owner's business."""
+        return str(error).replace(f"database {self._store.place}", "session's database")
+
+    def given(self, study_id: str, added: int) -> int:
+        """Answers that stand, `added` just now; counted once a second, for each answer asks it."""
+        now = time.monotonic()
+        count, counted = self._given.get(study_id, (0, -math.inf))
+        if now - counted > GIVEN_SECONDS:
+            count, counted = self._store.counts(study_id).labels, now
+        else:
+            count += added
+        self._given[study_id] = count, counted
+        return count
 
     def personal(self, snapshot: Snapshot, annotator_id: str) -> dict[str, Any]:
         """GET /api/stats of one annotator."""

@@ -85,6 +85,11 @@ class LabelStore:
         self._database, self._now, self._rng = database, now, rng
         self._read, self._write = database.read, database.write
 
+    @property
+    def place(self) -> str:
+        """Where the database is, without a password; not for everybody's eyes."""
+        return self._database.name
+
     def close(self) -> None:
         self._database.close()
 
@@ -128,7 +133,7 @@ class LabelStore:
 
     def log_event(self, study_id: str, kind: str, data: Mapping[str, Any]) -> int:
         """Its number. What `data["media"]` names may then be seen by the study's people."""
-        return self._write(lambda c: studies.log_event(c, study_id, kind, data, self._now()))
+        return self._write(lambda c: studies.log_event(c, study_id, kind, data, self._now()), durable=False)
 
     def events(
         self, study_id: str, *, after: int = 0, kinds: Collection[str] | None = None, limit: int = 1000
@@ -143,7 +148,9 @@ class LabelStore:
         self, study_id: str, version: int, labels: int, step: int, metrics: Mapping[str, Any]
     ) -> None:
         row = {"version": version, "labels": labels, "step": step, "metrics": dict(metrics)}
-        self._write(lambda c: studies.add_reward_version(c, study_id, {**row, "created": self._now()}))
+        self._write(
+            lambda c: studies.add_reward_version(c, study_id, {**row, "created": self._now()}), durable=False
+        )
 
     def reward_versions(self, study_id: str) -> list[dict[str, Any]]:
         """version, labels, step, metrics, created; oldest first."""
@@ -192,7 +199,8 @@ class LabelStore:
 
         def hand_out(waits: bool) -> list[Offer]:
             return self._write(
-                lambda c: leases.offer(c, annotator_id, count, held, self._now(), self._rng, waits)
+                lambda c: leases.offer(c, annotator_id, count, held, self._now(), self._rng, waits),
+                durable=False,
             )
 
         # Another process may hold the last open ones for a moment, only to leave them.
@@ -200,7 +208,7 @@ class LabelStore:
 
     def release(self, annotator_id: str, query_id: str) -> None:
         """Gives a query back unanswered."""
-        self._write(lambda c: leases.release(c, annotator_id, query_id, self._now()))
+        self._write(lambda c: leases.release(c, annotator_id, query_id, self._now()), durable=False)
 
     def waiting(self, study_id: str, annotator_id: str) -> WaitReason:
         """Why they are offered nothing; "none" where they are, or still hold something."""
@@ -285,21 +293,23 @@ class LabelStore:
         """Clips that open queries wait for; no other renderer gets them for `claim_seconds`."""
         now = self._now()
         due = self._read(lambda c: renderings.due(c, study_id, limit, now))
-        return self._write(lambda c: renderings.claim(c, due, now, claim_seconds)) if due else []
+        return (
+            self._write(lambda c: renderings.claim(c, due, now, claim_seconds), durable=False) if due else []
+        )
 
     def set_sprite(self, segment_id: int, sprite: Sprite) -> None:
-        self._write(lambda c: renderings.set_sprite(c, segment_id, sprite))
+        self._write(lambda c: renderings.set_sprite(c, segment_id, sprite), durable=False)
 
     def set_undrawable(self, segment_id: int, reason: str) -> None:
         """It is given to a renderer again after some minutes."""
-        self._write(lambda c: renderings.set_undrawable(c, segment_id, reason, self._now()))
+        self._write(lambda c: renderings.set_undrawable(c, segment_id, reason, self._now()), durable=False)
 
     def undrawable(self, study_id: str) -> list[Undrawable]:
         return self._read(lambda c: renderings.undrawable(c, study_id))
 
     def redraw(self, media: str) -> int:
         """For a picture that the storage lost: its clips are drawn anew. Returns how many."""
-        return self._write(lambda c: renderings.redraw(c, media))
+        return self._write(lambda c: renderings.redraw(c, media), durable=False)
 
     def is_awaited(self, media: str) -> bool:
         """Whether a renderer will draw its clips anew, because open queries show them."""

@@ -2,7 +2,7 @@
 import "./owner.css";
 import { bars, line } from "./owner/charts.js";
 import { button, byId, decimal, element, fill, moment, percent } from "./owner/dom.js";
-import { ask, Refused, type Flagged, type GivenLabel, type Gold, type Overview, type Person, type Rate } from "./owner/wire.js";
+import { ask, Refused, type Flagged, type GivenLabel, type Gold, type Overview, type Person, type Rate, type Undrawable } from "./owner/wire.js";
 
 const EVERY_MS = 5000;
 
@@ -36,12 +36,12 @@ async function begin(): Promise<void> {
 async function refresh(): Promise<void> {
   try {
     const overview = (await ask("GET", "/api/owner/overview")) as Overview;
-    const flagged = (await ask("GET", "/api/owner/flagged")) as { flagged: Flagged[] };
+    const flagged = (await ask("GET", "/api/owner/flagged")) as { flagged: Flagged[]; undrawable: Undrawable[] };
     const labels = (await ask("GET", "/api/owner/labels?limit=20")) as { labels: GivenLabel[] };
     const golds = (await ask("GET", "/api/owner/golds")) as { golds: Gold[] };
     names = new Map(overview.people.map((person) => [person.id, person.name]));
     show(overview);
-    showFlagged(flagged.flagged);
+    showFlagged(flagged.flagged, flagged.undrawable);
     showLabels(labels.labels, golds.golds);
     alarm.textContent = "";
   } catch (error) {
@@ -142,26 +142,33 @@ function interval(rate: Rate | null): string {
   return `${percent(rate.mean)} (${Math.round(rate.low * 100)}–${Math.round(rate.high * 100)})`;
 }
 
-function showFlagged(flagged: readonly Flagged[]): void {
-  fill(
-    "flagged",
-    flagged.map((item) => [
-      item.key,
-      item.reason,
-      item.people.map(name).join(", "),
-      button("Ask again", `Ask pair ${item.key} again`, () =>
-        act(async () => {
-          await ask("POST", "/api/owner/reopen", { query: item.query });
-          return `Pair ${item.key} is asked again.`;
-        }),
-      ),
-    ]),
-    "No pair was flagged.",
-  );
+function showFlagged(flagged: readonly Flagged[], undrawable: readonly Undrawable[]): void {
+  const pairs = flagged.map((item) => [
+    item.key,
+    item.people.map(name).join(", "),
+    element("span", { class: "row" }, picture("left clip", item.left), picture("right clip", item.right)),
+    button("Ask again", `Ask pair ${item.key} again`, () =>
+      act(async () => {
+        await ask("POST", "/api/owner/reopen", { query: item.query });
+        return `Pair ${item.key} is asked again.`;
+      }),
+    ),
+  ]);
+  const clips = undrawable.map((item) => [
+    item.clips === 1 ? "1 clip" : `${item.clips} clips`,
+    "nobody",
+    `cannot be drawn: ${item.reason}`,
+    "",
+  ]);
+  fill("flagged", [...pairs, ...clips], "No pair was flagged, and every clip can be drawn.");
+}
+
+function picture(label: string, address: string | null): Node | string {
+  return address === null ? `${label}: being drawn` : element("a", { href: address, target: "_blank" }, label);
 }
 
 function showLabels(labels: readonly GivenLabel[], golds: readonly Gold[]): void {
-  const known = new Map(golds.map((gold) => [gold.query, gold.choice]));
+  const known = new Map(golds.map((gold) => [gold.key, gold.choice]));
   byId("gold-count", HTMLElement).textContent =
     golds.length === 1 ? "1 pair is a gold pair." : `${golds.length} pairs are gold pairs.`;
   fill(
@@ -171,7 +178,7 @@ function showLabels(labels: readonly GivenLabel[], golds: readonly Gold[]): void
       name(label.annotator),
       label.kind,
       label.retracted ? `${words(label.choice)} (taken back)` : words(label.choice),
-      known.has(label.query) ? `gold: ${words(known.get(label.query) ?? "")}` : goldButton(label),
+      known.has(label.key) ? `gold: ${words(known.get(label.key) ?? "")}` : goldButton(label),
     ]),
     "No answer yet.",
   );

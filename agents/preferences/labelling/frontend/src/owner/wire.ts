@@ -46,13 +46,20 @@ export interface Overview {
 export interface Flagged {
   readonly query: string;
   readonly key: string;
-  readonly reason: string;
   readonly people: readonly string[];
+  readonly left: string | null;
+  readonly right: string | null;
+}
+
+export interface Undrawable {
+  readonly reason: string;
+  readonly clips: number;
 }
 
 export interface GivenLabel {
   readonly uuid: string;
   readonly query: string;
+  readonly key: string;
   readonly kind: string;
   readonly annotator: string;
   readonly choice: string;
@@ -61,7 +68,7 @@ export interface GivenLabel {
 }
 
 export interface Gold {
-  readonly query: string;
+  readonly key: string;
   readonly choice: string;
 }
 
