@@ -17,6 +17,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
+from agents.preferences.labelling.durable import SharedSync
 from agents.preferences.labelling.types import LabellingError, UnavailableError
 from agents.preferences.labelling.unavailable import explain, passes_by
 
@@ -39,28 +40,40 @@ class Database:
         self._reader = self._engine if self.is_sqlite else _autocommit(self._engine)
         self._writer = self._engine.execution_options(immediate=True)
         self._turn = threading.Lock()
+        self._log = SharedSync(f"{self.url.database}-wal") if self.is_sqlite else None
 
     def read(self, work: Callable[[Connection], T]) -> T:
         with self._in_words(), self._reader.connect() as connection:
             return work(connection)
 
-    def write(self, work: Callable[[Connection], T]) -> T:
-        """One transaction, on the disk when this returns.
+    def write(self, work: Callable[[Connection], T], *, durable: bool = True) -> T:
+        """One transaction, on the disk when this returns, or soon after if it need not be `durable`.
 
-        `work` runs again where another writer came between or the connection turned out stale, so it
-        must decide by what is stored alone.
+        Either way it survives the end of this process, and whatever a durable one saw is on the disk
+        with it. `work` runs again where another writer came between or the connection turned out
+        stale, so it must decide by what is stored alone.
         """
         with self._in_words():
             for attempt in range(1, ATTEMPTS + 1):
                 try:
-                    with self._one_writer(), self._writer.begin() as connection:
-                        return work(connection)
+                    done = self._transaction(work, durable)
+                    break
                 except DBAPIError as error:
                     if attempt == ATTEMPTS or not (isinstance(error, IntegrityError) or passes_by(error)):
                         raise
-        raise AssertionError("unreachable")
+            if self._log is not None:
+                self._log.wait() if durable else self._log.soon()
+            return done
+
+    def _transaction(self, work: Callable[[Connection], T], durable: bool) -> T:
+        with self._one_writer(), self._writer.begin() as connection:
+            if not (durable or self.is_sqlite):
+                connection.exec_driver_sql("SET LOCAL synchronous_commit = off")
+            return work(connection)
 
     def close(self) -> None:
+        if self._log is not None:
+            self._log.close()
         self._engine.dispose()
 
     def use_wal(self) -> None:
@@ -104,6 +117,8 @@ class Database:
             ) from error
         except DBAPIError as error:
             raise self._unavailable(error.orig) from error
+        except OSError as error:
+            raise self._unavailable(error) from error
 
     def _unavailable(self, error: BaseException | None) -> UnavailableError:
         message = explain(error, self.name)
@@ -154,8 +169,10 @@ def _strict_json(value: Any) -> str:
 
 def _prepare_sqlite(connection: sqlite3.Connection, _: Any) -> None:
     connection.isolation_level = None  # transactions begin where we say so, below
-    for pragma in ("foreign_keys = ON", "synchronous = FULL"):
-        connection.execute(f"PRAGMA {pragma}")
+    connection.execute("PRAGMA foreign_keys = ON")
+    # With FULL every commit would flush the log by itself, one after the other; `SharedSync` does it once
+    # for all that wait. SQLite still does whatever the log's own order needs.
+    connection.execute("PRAGMA synchronous = NORMAL")
 
 
 def _begin_sqlite(connection: Connection) -> None:
