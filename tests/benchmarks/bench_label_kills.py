@@ -179,7 +179,8 @@ def main() -> None:
     options = parser.parse_args()
     kills = 20 if options.quick else options.kills
     both = ["sqlite", "postgres"] if options.database == "both" else [options.database]
-    print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores\n")
+    machine = f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores"
+    print(f"{machine} (load before: {os.getloadavg()[0]:.1f})\n")
     columns = ("database", "kills -9", "annotators", "acknowledged", "lost", "doubled")
     columns += ("leased beyond overlap", "refused", "seconds")
     print(f"| {' | '.join(columns)} |\n{'|---' * len(columns)}|")

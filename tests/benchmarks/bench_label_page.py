@@ -126,14 +126,15 @@ def main() -> None:
     random.seed(0)
     with tempfile.TemporaryDirectory() as name, chromium() as browser:
         machine = f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores"
+        machine += f" (load before: {os.getloadavg()[0]:.1f})"
         print(f"{machine}, chromium {browser.version}, {options.env}\n", flush=True)
         run = make_run(Path(name), options.env, answers + slow + 20)
         session = session_about(run, PeopleConfig(overlap_share=0.0, repeat_share=0.0))
-        with serving(session.file.database, session.file.media) as port:
+        with serving(session.file.database, session.file.media) as server:
             wait_until_drawn(session)
-            opened = open_links(browser, session, port, openings)
-            human = label(browser, session, port, slow, human=True)
-            hurry = label(browser, session, port, answers, human=False)
+            opened = open_links(browser, session, server.port, openings)
+            human = label(browser, session, server.port, slow, human=True)
+            hurry = label(browser, session, server.port, answers, human=False)
         session.store.close()
     print("| what | times | p50 ms | p95 ms | longest ms | target |\n|---|---|---|---|---|---|")
     row("key press → next pair painted, human pace", human.press, TARGETS["press"])

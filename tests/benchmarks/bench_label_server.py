@@ -32,6 +32,7 @@ import numpy as np
 from label_people import CutError, Person, Reply
 from label_session import HOST, Asker, database_url, serving, start_session
 
+OPEN_QUERIES = 400
 ANSWERS = ("left", "right", "left", "right", "left", "right", "tie", "cannot_tell")
 
 
@@ -44,6 +45,8 @@ class Measured:
     wall: float = 0.0
     cpu: float = 0.0
     """seconds of processor time of the load itself"""
+    server_cpu: float = 0.0
+    """the same of the server, without the database's own processes"""
 
     def add(self, kind: str, started: float, status: int) -> None:
         self.seconds[kind].append(time.perf_counter() - started)
@@ -127,50 +130,62 @@ def measure(database: str, processes: int, people: int, seconds: float, human: b
         session = start_session(url, Path(name) / "media", people)
         load_process = ProcessPoolExecutor(1, mp_context=get_context("spawn"))
         with (
-            Asker(session, 600 if human else 3000),
-            serving(session.database, session.media, processes) as port,
+            Asker(session, OPEN_QUERIES),
+            serving(session.database, session.media, processes) as server,
             load_process as pool,
         ):
-            pool.submit(load, port, session.tokens[:2], 1.0, False).result()  # warms the server up
-            return pool.submit(load, port, session.tokens, seconds, human).result()
+            pool.submit(load, server.port, session.tokens[:4], 1.0, False).result()  # warms the server up
+            cpu = server.cpu_seconds()
+            measured = pool.submit(load, server.port, session.tokens, seconds, human).result()
+            measured.server_cpu = server.cpu_seconds() - cpu
+            return measured
+
+
+def report(name: str, database: str, processes: int, found: Measured) -> dict[str, float]:
+    """Prints a row of the table; returns its numbers by key."""
+    pairs = len(found.seconds["label"])
+    requests = sum(map(len, found.seconds.values()))
+    times = [f"{found.ms(kind, 50):.1f} / {found.ms(kind, 99):.1f}" for kind in ("lease", "label")]
+    refused = ", ".join(f"{count} x {kind}" for kind, count in found.refused.items()) or "0"
+    row = [
+        database,
+        str(processes),
+        name,
+        f"{pairs / found.wall:.1f}",
+        f"{requests / found.wall:.1f}",
+        *times,
+    ]
+    row += [f"{1e3 * found.server_cpu / max(pairs, 1):.1f}", f"{100 * found.cpu / found.wall:.0f} %", refused]
+    print(f"| {' | '.join(row)} |", flush=True)
+    key = f"{database}_{processes}_{name.replace(' ', '_')}"
+    return {
+        f"{key}_pairs_per_second": round(pairs / found.wall, 1),
+        f"{key}_label_p99_ms": round(found.ms("label", 99), 1),
+        f"{key}_lease_p99_ms": round(found.ms("lease", 99), 1),
+    }
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="SQLite, one process, a few seconds")
     parser.add_argument("--database", choices=("sqlite", "postgres", "both"), default="both")
     parser.add_argument("--people", type=int, default=50)
-    parser.add_argument(
-        "--seconds", type=float, default=20.0, help="of a load; three times that at human pace"
-    )
+    parser.add_argument("--seconds", type=float, default=20.0, help="of a load; at human pace twice that")
     options = parser.parse_args()
     seconds = 3.0 if options.quick else options.seconds
     both = ["sqlite", "postgres"] if options.database == "both" else [options.database]
     cases = [("sqlite", 1)] if options.quick else [(kind, count) for kind in both for count in (1, 2)]
-    print(
-        f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, {options.people} annotators\n"
-    )
-    columns = ("database", "server processes", "load", "pairs/s", "requests/s")
-    columns += ("lease p50 / p99 ms", "label p50 / p99 ms", "refused", "load's CPU")
+    machine = f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores"
+    print(f"{machine} (load before: {os.getloadavg()[0]:.1f}), {options.people} annotators\n")
+    columns = ("database", "server processes", "load", "pairs/s", "requests/s", "lease p50 / p99 ms")
+    columns += ("label p50 / p99 ms", "server's CPU ms a pair", "load's own CPU", "refused")
     print(f"| {' | '.join(columns)} |\n{'|---' * len(columns)}|")
     result: dict[str, float] = {}
     for human in (False, True):
         for database, processes in cases:
-            length = (3.0 if human else 1.0) * seconds
+            length = (2.0 if human else 1.0) * seconds
             found = measure(database, processes, options.people, length, human)
-            pairs = len(found.seconds["label"]) / found.wall
-            requests = sum(map(len, found.seconds.values())) / found.wall
-            times = [f"{found.ms(kind, 50):.1f} / {found.ms(kind, 99):.1f}" for kind in ("lease", "label")]
-            pace = "human pace" if human else "at once"
-            refused = ", ".join(f"{count} x {kind}" for kind, count in found.refused.items()) or "0"
-            row = [database, str(processes), pace, f"{pairs:.1f}", f"{requests:.1f}", *times, refused]
-            print(f"| {' | '.join(row)} | {100 * found.cpu / found.wall:.0f} % |", flush=True)
-            key = f"{database}_{processes}_{'human' if human else 'full'}"
-            result[f"{key}_pairs_per_second"] = round(pairs, 1)
-            result[f"{key}_label_p99_ms"] = round(found.ms("label", 99), 1)
-            result[f"{key}_lease_p99_ms"] = round(found.ms("lease", 99), 1)
+            result |= report("human pace" if human else "at once", database, processes, found)
     print(json.dumps(result))
 
 

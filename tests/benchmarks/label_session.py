@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
+import os
 import runpy
 import socket
 import subprocess
@@ -132,9 +134,26 @@ def draw_all(store: LabelStore, storage: MediaStorage, study: str) -> None:
             )
 
 
+@dataclass(frozen=True)
+class Server:
+    port: int
+    pid: int
+
+    def cpu_seconds(self) -> float:
+        """Processor time of all its processes so far."""
+        ticks, family = 0, {self.pid}
+        for stat in sorted(Path("/proc").glob("[0-9]*/stat"), key=lambda path: int(path.parent.name)):
+            with contextlib.suppress(OSError):
+                fields = stat.read_text().rpartition(")")[2].split()
+                if int(stat.parent.name) in family or int(fields[1]) in family:
+                    family.add(int(stat.parent.name))
+                    ticks += int(fields[11]) + int(fields[12])
+        return ticks / os.sysconf("SC_CLK_TCK")
+
+
 @contextmanager
-def serving(database: str, media: str, processes: int = 1) -> Iterator[int]:
-    """The server of `surefoot label` in a process of its own; gives its port once it answers."""
+def serving(database: str, media: str, processes: int = 1) -> Iterator[Server]:
+    """The server of `surefoot label` in a process of its own; gives its place once it answers."""
     with socket.socket() as free:
         free.bind((HOST, 0))
         port = free.getsockname()[1]
@@ -144,7 +163,7 @@ def serving(database: str, media: str, processes: int = 1) -> Iterator[int]:
         server = subprocess.Popen(command, stdout=log, stderr=log)
         try:
             _wait_until_healthy(server, port)
-            yield port
+            yield Server(port, server.pid)
         except BaseException:
             log.seek(0)
             print(log.read().decode()[-3000:], file=sys.stderr)
