@@ -15,7 +15,7 @@ LDCONFIG := $(shell command -v ldconfig || echo /sbin/ldconfig)
 WORKERS ?= auto
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format bench doctor lock system chromium frontend clean
+.PHONY: help demo test lint format bench doctor lock system chromium postgres frontend clean
 
 help:
 	@echo "make demo     install, then learn a reward from simulated comparisons: $(RUN_DIR)/report.html"
@@ -63,6 +63,11 @@ chromium:
 	@command -v chromium >/dev/null || command -v google-chrome >/dev/null \
 	  || $(MAKE) --no-print-directory apt PACKAGES=chromium WHY="the browser tests"
 
+# The tests start a server of their own, on a socket, as another user.
+postgres:
+	@ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null \
+	  || $(MAKE) --no-print-directory apt PACKAGES=postgresql WHY="the tests of labelling on PostgreSQL"
+
 .PHONY: apt
 apt:
 	@if ! command -v apt-get >/dev/null; then echo "please install $(PACKAGES): needed for $(WHY)"; \
@@ -73,7 +78,7 @@ apt:
 demo: $(BIN)/.train system
 	$(BIN)/surefoot demo --run $(RUN_DIR)
 
-test: $(BIN)/.dev system chromium
+test: $(BIN)/.dev system chromium postgres
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 lint: $(BIN)/.dev

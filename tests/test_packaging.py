@@ -21,7 +21,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
     for name in ("pyproject.toml", "README.md", "LICENSE", "surefoot.py"):
         shutil.copy(ROOT / name, source)
     for name in (*PACKAGES, "tests", "launch"):
-        shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__", "node_modules"))
     command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation"]
     ran = subprocess.run(
         [*command, "--disable-pip-version-check", "--no-index", "--wheel-dir", str(built), str(source)],
@@ -60,6 +60,18 @@ def test_it_holds_every_file_of_the_packages_and_nothing_else(wheel: zipfile.Zip
     assert {name for name in inside if name.endswith(".py")} == {*code, "surefoot.py"}
     assert {f"{package}/py.typed" for package in PACKAGES} <= inside
     assert not [name for name in inside if name.startswith(("tests", "launch", "runs"))]
+
+
+def test_it_holds_the_labelling_page_ready_built(wheel: zipfile.ZipFile) -> None:
+    folder = "agents/preferences/labelling"
+    pages = {
+        path.relative_to(ROOT).as_posix()
+        for kind in ("static", "templates")
+        for path in (ROOT / folder / kind).iterdir()
+    }
+    assert {f"{folder}/static/label.js", f"{folder}/templates/label.html"} <= pages <= set(wheel.namelist())
+    assert not [name for name in wheel.namelist() if name.startswith(f"{folder}/frontend")], "sources stay out"
+    assert {"fastapi", "sqlalchemy", "alembic", "psycopg"} <= requirements(wheel, "label")
 
 
 def test_every_package_has_an_init_file(wheel: zipfile.ZipFile) -> None:
