@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import threading
 
+from agents.preferences.labelling.drawing import Drawer
 from agents.preferences.labelling.sources import UndrawableError
-from agents.preferences.labelling.sprites import SIZE, draw
+from agents.preferences.labelling.sprites import SIZE
 from agents.preferences.labelling.storage import MediaStorage
 from agents.preferences.labelling.store import LabelStore
 from agents.preferences.labelling.types import SegmentJob, UnavailableError
@@ -21,14 +22,14 @@ CLAIM_SECONDS = 30.0
 LONGEST_WAIT = 30.0
 _BLIND_WAIT = 5.0
 """A renderer without OpenGL steps back this long after each clip, so that others draw what it cannot."""
-_STOP_SECONDS = 20.0
+_STOP_SECONDS = 15.0
 
 
 class Renderer:
-    """One thread that draws what open queries wait for; each server process has its own.
+    """A thread that has drawn what open queries wait for; each server process has its own.
 
-    OpenGL is used in that thread alone. Doubles do no harm: a clip's picture is named by its content.
-    While the database or the storage is down it tries again, ever more seldom.
+    Drawing itself is done in a process beside it. Doubles do no harm: a clip's picture is named by its
+    content. While the database or the storage is down it tries again, ever more seldom.
     """
 
     def __init__(
@@ -40,9 +41,10 @@ class Renderer:
         size: int = SIZE,
         idle_seconds: float = 0.5,
     ) -> None:
-        self._store, self._storage, self._study = store, storage, study_id
+        self._store, self._study = store, study_id
         self._size, self._idle_seconds = size, idle_seconds
         self._stopping = threading.Event()
+        self._drawer = Drawer(storage.url, self._stopping)
         self._thread: threading.Thread | None = None
         self._failures = 0
         self._blind = False
@@ -57,14 +59,15 @@ class Renderer:
         self._thread.start()
 
     def stop(self) -> None:
-        """Returns when the clip under way is drawn, or after 20 s."""
+        """Ends within some seconds; what was claimed and not drawn is free again after CLAIM_SECONDS."""
         self._stopping.set()
         if self._thread is not None:
             self._thread.join(_STOP_SECONDS)
             self._thread = None
+        self._drawer.close()
 
     def draw_due(self) -> int:
-        """Claims some clips and draws them in the calling thread; returns how many were claimed.
+        """Claims some clips and has them drawn; returns how many were claimed.
 
         Raises UnavailableError when the database or the storage is down; what was claimed comes again.
         """
@@ -92,6 +95,8 @@ class Renderer:
         try:
             claimed = self.draw_due()
         except Exception as error:  # whatever it is, people who answer must not be left without clips
+            if self._stopping.is_set():
+                return 0.0
             self._failures += 1
             known = isinstance(error, UnavailableError)
             self._say(f"no clips are drawn for now: {error}", None if known else error)
@@ -105,27 +110,20 @@ class Renderer:
 
     def _draw(self, job: SegmentJob) -> None:
         try:
-            content, sprite = draw(self._storage, job.source, job.env, self._size)
-            self._storage.put(content)
-        except UnavailableError:
-            raise
-        except MemoryError as error:
-            raise UnavailableError("there is no memory left to draw clips with") from error
+            sprite = self._drawer.draw(job.source, job.env, self._size)
         except NoRendererError as error:
             self._blind = True
             self._give_up(job, f"{error}; then start the server again")
         except UndrawableError as error:
             self._give_up(job, str(error))
-        except Exception as error:  # a fault of ours or of a library: the next clip may be drawn all the same
-            self._give_up(job, f"drawing failed: {type(error).__name__}: {error}", error)
         else:
             self._store.set_sprite(job.segment, sprite)
 
-    def _give_up(self, job: SegmentJob, reason: str, error: Exception | None = None) -> None:
-        self._say(f"a clip of {job.env} cannot be drawn: {reason}", error)
+    def _give_up(self, job: SegmentJob, reason: str) -> None:
+        self._say(f"a clip of {job.env} cannot be drawn: {reason}")
         self._store.set_undrawable(job.segment, reason[:500])
 
-    def _say(self, text: str, error: Exception | None) -> None:
+    def _say(self, text: str, error: Exception | None = None) -> None:
         """The same trouble is told once, not for every clip."""
         if text != self._said:
             logger.error("%s", text, exc_info=error)
