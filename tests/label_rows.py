@@ -1,4 +1,4 @@
-"""Rows of a labelling study, made by hand or drawn, for the tests of statistics and of export."""
+"""Rows of a labelling study, made by hand or drawn, for tests. Load it with `runpy.run_path`, as they do."""
 
 from __future__ import annotations
 

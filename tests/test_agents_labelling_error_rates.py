@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import math
+import runpy
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,7 +20,10 @@ from agents.preferences.labelling.error_rates import (
 )
 from agents.preferences.labelling.types import Choice, Label
 from agents.preferences.reward import answer_loss
-from tests.label_rows import row, simulate
+
+ROWS = runpy.run_path(str(Path(__file__).with_name("label_rows.py")))
+row = ROWS["row"]
+simulate = ROWS["simulate"]
 
 
 def beta_density(x: np.ndarray, parameters: tuple[float, float]) -> np.ndarray:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import itertools
 import math
+import runpy
 from fractions import Fraction
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -21,7 +23,9 @@ from agents.preferences.labelling.quality import (
     self_consistency,
     side_bias,
 )
-from tests.label_rows import row
+
+ROWS = runpy.run_path(str(Path(__file__).with_name("label_rows.py")))
+row = ROWS["row"]
 
 
 def units(*observers: str) -> list[list[str]]:

@@ -97,8 +97,11 @@ def settle(given: Label, asked: dict[str, Any], page: Page) -> None:
         asked |= {"closed": given.server_time, "closed_by": "flag", "changed": True}
 
 
-def take_back(given: Label, asked: dict[str, Any], page: Page) -> None:
-    """As when an answer is undone, but that the pair is not handed out again."""
+def take_back(given: Label, asked: dict[str, Any], page: Page, stood: bool) -> None:
+    """As when an answer is undone, but that the pair is not handed out again.
+
+    stood: whether the answer counted until now.
+    """
     assert given.retracts is not None
     undone = page.labels.get(given.retracts)
     if undone is None:
@@ -108,6 +111,8 @@ def take_back(given: Label, asked: dict[str, Any], page: Page) -> None:
     if undone.retracts is not None or undone.retracted:
         raise ValueError(f"{given.retracts} was taken back already")
     page.labels[undone.uuid] = replace(undone, retracted=True)
+    if not stood:
+        return
     held = _lease(given, asked, page)
     if undone.choice == "skip":
         held["skipped"] = None

@@ -61,7 +61,7 @@ def take_in(
     rest = iter(rows)
     while some := list(islice(rest, ROWS)):
         importer.take(some)
-    for uuid, line in importer.undone.items():
+    for uuid, (line, _) in importer.undone.items():
         with of_line(line):
             raise ValueError(f"{uuid} is said to be taken back, but no line does it")
     return importer.report
@@ -79,8 +79,8 @@ class _Importer:
         now: datetime,
     ) -> None:
         self.report = ImportReport()
-        self.undone: dict[str, int] = {}
-        """rows that must still be taken back, and their lines"""
+        self.undone: dict[str, tuple[int, bool]] = {}
+        """rows that a later one must take back: their lines, and whether they stand until then"""
         self._connection, self._study, self._now = connection, study_id, now
         self._golds, self._skip_unknown = golds, skip_unknown
         self._people = {person.id for person in annotators.of_study(connection, study_id)}
@@ -105,19 +105,19 @@ class _Importer:
         if not same_content(known, given):
             raise ValueError(f"label {known.uuid} is there already, with other content")
         if given.retracted and not known.retracted:
-            self.undone.setdefault(known.uuid, line)
+            self.undone.setdefault(known.uuid, (line, True))
         self.report.known += 1
 
     def _add(self, line: int, given: Label, asked: dict[str, Any], page: Page) -> Label:
         if given.server_time > self._now + CLOCKS_DIFFER:
             raise ValueError(f"server_time {given.server_time.isoformat()} lies in the future")
-        if given.retracts is None:
-            settle(given, asked, page)
+        if given.retracts is not None:
+            _, stood = self.undone.pop(given.retracts, (0, True))
+            take_back(given, asked, page, stood)
+        elif given.retracted:  # other answers to the pair may stand by now, so it never does
+            self.undone[given.uuid] = (line, False)
         else:
-            take_back(given, asked, page)
-            self.undone.pop(given.retracts, None)
-        if given.retracted:
-            self.undone[given.uuid] = line
+            settle(given, asked, page)
         page.labels[given.uuid] = replace(given, retracted=False)
         self.report.imported += 1
         return given
