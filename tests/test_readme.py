@@ -13,7 +13,12 @@ ROOT = Path(__file__).parent.parent
 PAGES = [
     ROOT / "README.md",
     ROOT / "CHANGELOG.md",
-    *(path for layer in ("envs", "agents", "robot") for path in sorted((ROOT / layer).rglob("README.md"))),
+    *(
+        path
+        for layer in ("envs", "agents", "robot")
+        for path in sorted((ROOT / layer).rglob("README.md"))
+        if "node_modules" not in path.parts
+    ),
 ]
 NAMES = [page.relative_to(ROOT).as_posix() for page in PAGES]
 
