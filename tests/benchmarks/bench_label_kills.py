@@ -3,7 +3,7 @@
     python tests/benchmarks/bench_label_kills.py [--quick] [--kills 1000] [--database both]
 
 Two server processes (uvicorn, real HTTP on loopback) serve 20 scripted annotators. One of them is
-killed with SIGKILL every 0.15 to 0.6 s, sometimes both at once, and started again. Annotators repeat
+killed with SIGKILL every 0.3 to 1 s, sometimes both at once, and started again. Annotators repeat
 what was not acknowledged, under the same uuid; they also send acknowledged answers again, send from
 two tabs at once, take answers back, and leave pairs lying until their lease has ended. A trainer's
 stand-in asks new pairs; every fifth is for three people. In the end, and all the time for leases:
@@ -101,7 +101,7 @@ def kill_under_load(session: Session, kills: int, pause: float, started: float) 
             stop = manager.Event()
             work = pool.submit(annotate, fleet.port, session.tokens, LEASE_SECONDS, pause, stop)
             while fleet.kills < kills and not work.done():
-                time.sleep(random.uniform(0.15, 0.6))
+                time.sleep(random.uniform(0.3, 1.0))
                 victims = [0, 1] if random.random() < 0.1 else [random.randrange(2)]
                 for number in victims:
                     fleet.kill(number)
