@@ -5,6 +5,7 @@ Load it with `runpy.run_path`, as the tests do, and take the fixtures from it.
 
 from __future__ import annotations
 
+import re
 import runpy
 import shutil
 import time
@@ -82,7 +83,7 @@ class Person:
     def sees_pair(self, page: Page | None = None) -> Page:
         """Waits for a pair that was on the screen long enough to be answered."""
         page = page or self.page
-        expect(page.locator("#session")).to_have_attribute("data-state", "label", timeout=20_000)
+        expect(page.locator("#session")).to_have_attribute("data-pair", re.compile("."), timeout=30_000)
         page.wait_for_timeout(SEEN)
         return page
 

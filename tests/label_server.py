@@ -194,12 +194,12 @@ class LabelServer:
 
 @contextlib.contextmanager
 def label_server(
-    folder: Path, *, processes: int = 1, queries: int = 12, **rules: Any
+    folder: Path, *, processes: int = 1, render: bool = False, **study: Any
 ) -> Iterator[LabelServer]:
-    """A server that runs, and is stopped at the end."""
-    server = LabelServer(folder, queries=queries, **rules)
+    """A server that runs, and is stopped at the end. study: what LabelServer takes."""
+    server = LabelServer(folder, **study)
     try:
-        server.start(processes)
+        server.start(processes, render=render)
         yield server
     finally:
         server.close()

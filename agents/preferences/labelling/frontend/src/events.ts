@@ -27,9 +27,9 @@ export class Events {
         console.error("news that this page does not understand", error);
       }
     });
-    source.addEventListener("end", () => {
+    source.addEventListener("end", (event) => {
       this.close();
-      this.reader.ended("");
+      this.reader.ended(detailOf(event.data));
     });
     source.addEventListener("error", () => {
       this.reader.away();
@@ -42,5 +42,14 @@ export class Events {
     window.clearTimeout(this.timer);
     this.source?.close();
     this.source = null;
+  }
+}
+
+function detailOf(data: unknown): string {
+  try {
+    const detail = (JSON.parse(String(data)) as { detail?: unknown }).detail;
+    return typeof detail === "string" ? detail : "";
+  } catch {
+    return "";
   }
 }

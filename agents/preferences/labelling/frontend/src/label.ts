@@ -21,7 +21,7 @@ const shelf = browserShelf();
 const api = new Api();
 const media = new Media((address) => api.media(address));
 const panels = new Panels((mode) => (mode === "offline" && session !== null ? session.hurry() : void start()));
-const stage = new Stage(media, new Wishes(shelf));
+const stage = new Stage(media, new Wishes(shelf), () => session?.askAnew());
 const narrow = window.matchMedia("(max-width: 640px)");
 const events = new Events({
   stats: (stats) => session?.news(stats),
@@ -79,7 +79,8 @@ function flash(button: Element): void {
 
 window.addEventListener("keydown", (event) => {
   const focused = document.activeElement;
-  const onControl = focused instanceof HTMLElement && focused.matches("button, a, video, summary");
+  if (focused instanceof HTMLVideoElement) return; // its own controls have keys too
+  const onControl = focused instanceof HTMLElement && focused.matches("button, a");
   // The focused button's own keys; held down they must not answer one pair after the other.
   if (onControl && (event.key === " " || event.key === "Enter")) {
     if (event.repeat) event.preventDefault();
@@ -109,6 +110,9 @@ help.addEventListener("click", (event) => {
 });
 element("gone-again").addEventListener("click", () => stage.tryAgain());
 window.addEventListener("online", () => session?.hurry());
+document.addEventListener("visibilitychange", () => {
+  if (!document.hidden) session?.comeBack();
+});
 window.addEventListener("pageshow", (event) => {
   if (event.persisted) void start(); // back from the history: another tab may have gone on meanwhile
 });

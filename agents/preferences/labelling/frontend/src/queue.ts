@@ -67,16 +67,19 @@ export class Queue {
 
   /**
    * Takes what the server leased; drops what is here already, or was answered while the lease was on
-   * its way: `since` is the serial before it was asked for.
+   * its way: `since` is the serial before it was asked for. Returns how many were new.
    */
-  add(queries: readonly Query[], since: number): void {
+  add(queries: readonly Query[], since: number): number {
     const here = new Set([...this.outbox.answered(), ...this.held]);
     for (const past of this.past) if (past.serial > since) here.add(past.query);
+    const before = this.ready.length;
     for (const query of queries) {
       if (!here.has(query.query)) this.ready.push(query);
       here.add(query.query);
     }
+    const added = this.ready.length - before;
     this.advance();
+    return added;
   }
 
   /** A pair that the server sent after an undo: it comes next, unless it is here or answered again. */
@@ -129,10 +132,15 @@ export class Queue {
     this.advance();
   }
 
-  /** Forgets what it holds; what is in the outbox stays. */
-  clear(): void {
+  /** Gives up the pairs that were not answered. */
+  release(): void {
     this.shown = null;
     this.ready = [];
+  }
+
+  /** Forgets everything; what is in the outbox stays there. */
+  clear(): void {
+    this.release();
     this.past = [];
   }
 

@@ -49,6 +49,8 @@ export class Session {
   private wait: Wait | null = null;
   private expired = "";
   private leasing = false;
+  private leaseSeconds = 60;
+  private leasedUntil = 0;
   private again = 0;
   private lastAct = Date.now();
 
@@ -147,6 +149,17 @@ export class Session {
     this.update();
   }
 
+  /** The page is looked at again. What it holds may have gone to others meanwhile: it asks for pairs anew. */
+  comeBack(): void {
+    this.lastAct = Date.now();
+    if (this.queue.held.length > 0 && Date.now() > this.leasedUntil) void this.refill("anew");
+  }
+
+  /** Gives up the pairs on this page for what the server offers now. */
+  askAnew(): void {
+    void this.refill("anew");
+  }
+
   /** The network is back, or somebody does not want to wait. */
   hurry(): void {
     void this.sender.flush();
@@ -167,18 +180,26 @@ export class Session {
     void this.refill();
   }
 
-  private async refill(renew = false): Promise<void> {
+  /** renew: keep what is here from others. anew: give it up for what the server offers now. */
+  private async refill(how: "more" | "renew" | "anew" = "more"): Promise<void> {
     const { queue } = this;
-    if (!this.parts.tabs.active || this.expired !== "" || this.leasing || (queue.wanted === 0 && !renew)) return;
+    if (!this.parts.tabs.active || this.expired !== "" || this.leasing || (queue.wanted === 0 && how === "more")) return;
     window.clearTimeout(this.again);
     this.leasing = true;
+    let pause = ASK_AGAIN_MS;
     const since = queue.serial;
+    const held = how === "anew" ? [] : queue.held;
+    const count = how === "anew" ? this.parts.task.prefetch + 1 : Math.max(1, queue.wanted);
     try {
-      const { queries, wait } = await this.parts.api.lease(Math.max(1, queue.wanted), queue.held);
+      const { queries, wait } = await this.parts.api.lease(count, held);
       if (!this.parts.tabs.active) return;
+      if (how === "anew" && queue.serial === since) queue.release();
+      // What came may be what was just answered: only a pair that is new is a reason to ask for more at once.
+      if (queue.add(queries, since) > 0) pause = 0;
       this.wait = wait;
-      queue.add(queries, since);
       this.troubles.delete("lease");
+      this.leaseSeconds = queries[0]?.expiresIn ?? this.leaseSeconds;
+      this.leasedUntil = Date.now() + 1000 * this.leaseSeconds;
     } catch (thrown) {
       const error = thrown instanceof ApiError ? thrown : new ApiError("refused", String(thrown));
       if (error.trouble === "expired") this.expire(error.message);
@@ -187,7 +208,7 @@ export class Session {
     } finally {
       this.leasing = false;
     }
-    if (queue.wanted > 0) this.again = window.setTimeout(() => void this.refill(), ASK_AGAIN_MS);
+    if (queue.wanted > 0) this.again = window.setTimeout(() => void this.refill(), pause);
     this.update();
   }
 
@@ -195,14 +216,14 @@ export class Session {
     const { held, waiting } = this.queue;
     if (document.hidden || held.length === 0 || Date.now() - this.lastAct > LEFT_MS) return;
     // Each renewal brings a pair more: somebody who does not answer must not gather them.
-    if (waiting.length <= 2 * this.parts.task.prefetch) void this.refill(true);
+    if (waiting.length <= 2 * this.parts.task.prefetch) void this.refill("renew");
   }
 
   /** Why an answer does not count yet, or "". */
   private reasonNotYet(choice: Choice, minViewMs: number): string {
     const { stage } = this.parts;
     if (this.queue.current === null) return "There is no pair to answer just now.";
-    if (stage.broken) return choice === "broken" || choice === "skip" ? "" : "These clips cannot be shown: flag or skip them.";
+    if (stage.stuck) return choice === "broken" || choice === "skip" ? "" : "These clips cannot be shown: flag or skip them.";
     if (!stage.shows) return "The clips are still loading.";
     if (!stage.viewing.hasMoved) return "Play the clips first (Space).";
     if (stage.viewing.milliseconds(performance.now()) < minViewMs) return "Look at both clips first, then answer.";

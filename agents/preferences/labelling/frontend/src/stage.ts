@@ -1,6 +1,6 @@
 // The pair on the screen: painted, played, and for how long it was seen.
 import type { Action } from "./keys.js";
-import { element } from "./dom.js";
+import { element, setText } from "./dom.js";
 import type { Media } from "./media.js";
 import { Opinion } from "./opinion.js";
 import { Player } from "./player.js";
@@ -21,16 +21,19 @@ export class Stage {
   private readonly opinion: Opinion;
   private readonly still = window.matchMedia("(prefers-reduced-motion: reduce)");
   private readonly inView = new Set<Element>();
+  private readonly lost = new Set<string>();
   private readonly canvases: readonly [HTMLCanvasElement, HTMLCanvasElement];
   private query: Query | null = null;
   private painted = false;
   private failed = false;
+  private late = false;
   private resume = false;
   private timer = 0;
 
   constructor(
     private readonly media: Media,
     private readonly wishes: Wishes,
+    private readonly askAnew: () => void,
   ) {
     this.canvases = [canvasOf("left"), canvasOf("right")];
     this.opinion = new Opinion(wishes.opinion);
@@ -49,9 +52,9 @@ export class Stage {
     return this.painted;
   }
 
-  /** Its clips cannot be loaded: it can be flagged or skipped. */
-  get broken(): boolean {
-    return this.failed;
+  /** Its clips cannot be loaded, or not yet: it can be flagged or skipped. */
+  get stuck(): boolean {
+    return this.failed || this.late;
   }
 
   get playing(): boolean {
@@ -70,7 +73,8 @@ export class Stage {
   present(query: Query | null): void {
     if (query === this.query) return;
     this.query = query;
-    this.painted = this.failed = false;
+    this.painted = this.failed = this.late = false;
+    delete element("session").dataset["pair"];
     element("gone").hidden = true;
     window.clearTimeout(this.timer);
     this.loading(false);
@@ -108,15 +112,18 @@ export class Stage {
     } else if (this.resume && this.isFree()) {
       this.resume = false;
       this.player.clock.play(now);
+      this.viewing.setMoved(now);
     }
     this.player.refresh(now);
     this.count();
+    this.hint();
   }
 
   tryAgain(): void {
     const query = this.query;
     this.query = null;
     this.present(query);
+    this.askAnew();
   }
 
   private change(how: (now: number) => void, moves = true): void {
@@ -138,6 +145,7 @@ export class Stage {
     this.opinion.load(query);
     this.player.show(query, left, right, now);
     this.painted = true;
+    element("session").dataset["pair"] = query.query;
     this.loading(false);
     this.viewing.begin(this.playing, now);
     this.count();
@@ -146,7 +154,7 @@ export class Stage {
   }
 
   private async load(query: Query): Promise<void> {
-    this.timer = window.setTimeout(() => this.loading(true), PATIENCE_MS);
+    this.timer = window.setTimeout(() => this.loading(true), this.late ? RETRY_MS : PATIENCE_MS);
     try {
       await Promise.all([this.media.want(query.left.media), this.media.want(query.right.media)]);
       if (this.query !== query) return;
@@ -155,31 +163,35 @@ export class Stage {
     } catch (thrown) {
       if (this.query !== query) return;
       window.clearTimeout(this.timer);
+      const why = thrown instanceof Error ? thrown.message : String(thrown);
       if (isAway(thrown)) {
-        this.loading(true);
+        this.late = true;
+        this.loading(true, why);
         this.timer = window.setTimeout(() => void this.load(query), RETRY_MS);
         return;
       }
       this.failed = true;
       this.loading(false);
-      const why = thrown instanceof Error ? thrown.message : String(thrown);
+      const known = this.lost.has(query.query);
+      this.lost.add(query.query);
+      if (!known) this.askAnew(); // drawn again meanwhile, it has another name
       element("gone-text").textContent = `These clips cannot be shown. ${why}`;
       element("gone").hidden = false;
       this.player.clear();
     }
   }
 
-  private loading(on: boolean): void {
+  private loading(on: boolean, why = "Loading the clips …"): void {
     element("loading").hidden = !on;
-    if (on) {
-      this.player.clear();
-      element("start").hidden = true;
-    }
+    if (!on) return;
+    setText(element("loading"), why);
+    element("start").hidden = true;
+    this.player.clear();
   }
 
   /** Over a pair that waits to be set in motion. */
   private hint(): void {
-    element("start").hidden = this.viewing.hasMoved || !this.painted;
+    element("start").hidden = !this.painted || this.viewing.hasMoved || this.resume;
   }
 
   private isFree(): boolean {
