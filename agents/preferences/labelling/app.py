@@ -127,5 +127,8 @@ class _Static(StaticFiles):
 def _sentence(error: RequestValidationError) -> str:
     """The first thing that is wrong, without what was sent: that may be huge, or no JSON."""
     first = error.errors()[0]
-    place = ".".join(str(part) for part in first.get("loc", ())[1:])
-    return f"The request cannot be understood: {place + ': ' if place else ''}{first.get('msg', '')}."[:300]
+    if first["type"] == "json_invalid":
+        return "The request is not JSON."
+    place = ".".join(str(part) for part in first["loc"][1:])
+    what = str(first["msg"]).removeprefix("Value error, ")
+    return f"The request cannot be understood: {place + ': ' if place else ''}{what}."[:300]

@@ -67,7 +67,8 @@ class Board:
 
     def words(self, error: LabellingError) -> str:
         """What people may read of an error: where the database is, is the owner's business."""
-        return str(error).replace(f"database {self._store.place}", "session's database")
+        place = self._store.place
+        return str(error).replace(f"The database {place}", "The session's database").replace(place, "…")
 
     def given(self, study_id: str, added: int) -> int:
         """Answers that stand, `added` just now; counted once a second, for each answer asks it."""

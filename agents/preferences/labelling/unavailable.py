@@ -10,18 +10,18 @@ KEPT: Final = "Nothing was stored; try again afterwards, what was stored before 
 
 _SQLITE: Final = (
     ("readonly", "{name} is read-only: make the file and its folder writable for the server's user."),
-    ("full", "the disk of {name} is full: free some space."),
+    ("full", "{name} cannot grow, for its disk is full: free some space."),
     ("locked", "{name} was kept locked by another program for 10 s: end that program."),
     ("busy", "{name} was kept locked by another program for 10 s: end that program."),
     ("unable to open", "{name} cannot be opened: its folder must exist and be writable."),
     ("not a database", "{name} is not a SQLite database: give another file, or restore it from a copy."),
     ("malformed", "{name} is damaged: restore it from a copy."),
-    ("disk I/O", "the disk of {name} reports errors: look at the system's log."),
+    ("disk I/O", "{name} meets errors of its disk: look at the system's log."),
     ("no such table", "{name} holds no labelling session, or was replaced: start the server again."),
 )
 _POSTGRESQL: Final = (
     ("25006", "{name} is read-only, as a standby is: give the address of the primary server."),
-    ("53100", "the disk of {name} is full: free some space."),
+    ("53100", "{name} cannot grow, for its disk is full: free some space."),
     ("53300", "{name} takes no more connections: raise max_connections or run fewer servers."),
     ("53", "{name} is short of memory or another resource: see PostgreSQL's log."),
     ("28", "{name} refuses the user or password: set PGPASSWORD or ~/.pgpass."),
