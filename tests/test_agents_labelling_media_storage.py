@@ -7,17 +7,21 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 pytest.importorskip("fsspec", reason="needs the extra 'label'")
 
 from agents.preferences.labelling import storage as module
+from agents.preferences.labelling.drawing import Drawer
+from agents.preferences.labelling.sources import write_source
 from agents.preferences.labelling.storage import (
     MAX_BYTES,
     DamagedMediaError,
@@ -26,6 +30,7 @@ from agents.preferences.labelling.storage import (
     open_storage,
 )
 from agents.preferences.labelling.types import LabellingError, UnavailableError
+from envs.episode import Episode
 
 NOWHERE = "0" * 64
 
@@ -247,3 +252,14 @@ def test_two_studies_of_a_bucket_are_apart(s3: str) -> None:
     sha = open_storage(s3).put(b"a picture")
     with pytest.raises(MissingMediaError):
         open_storage("s3://clips/another").get(sha)
+
+
+def test_a_clip_is_kept_and_drawn_on_s3(s3: str) -> None:
+    states = np.linspace((0.0, 0.0), (1.0, 0.0), 3)
+    pictures = {"observation": np.zeros((3, 3), np.float32)}
+    clip = Episode(pictures, np.zeros((2, 1)), np.zeros(2), np.arange(3.0), info={"physics": states})
+    source = write_source(open_storage(s3), "classic:Pendulum", clip)
+    drawer = Drawer(s3, threading.Event())
+    sprite = drawer.draw(source.source, source.env, 32)
+    drawer.close()
+    assert open_storage(s3).get(sprite.media).startswith(b"RIFF")
