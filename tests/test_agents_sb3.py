@@ -511,7 +511,7 @@ def test_an_absent_device_is_an_error_not_a_fallback() -> None:
 
 
 def test_the_presets_fit_their_environments() -> None:
-    assert default_learner("atari:Pong").algorithm == "a2c"
+    assert default_learner("atari:Pong").algorithm == default_learner("pixel:MovingDot").algorithm == "a2c"
     assert default_learner("mujoco:Hopper", "trpo").gae_lambda == 0.97
     with pytest.raises(ValueError, match="is trained with a2c, ppo or auto, not 'sac'"):
         default_learner("atari:Pong", "sac")
