@@ -1,0 +1,1 @@
+"""The outdoor world: generated ground, a skid-steer rover on MuJoCo, and sensors that need no OpenGL."""

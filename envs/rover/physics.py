@@ -1,0 +1,195 @@
+"""N rovers in N worlds on MuJoCo's threads: one decision is 0.25 s, 125 steps of 2 ms."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from envs.batch import Array
+from envs.rover.body import (
+    BOXES,
+    CYLINDERS,
+    ELLIPSOIDS,
+    PARKED,
+    WHEEL_RADIUS,
+    WHEELS,
+    BodyConfig,
+    load_model,
+    wheel_speeds,
+)  # fmt: skip
+from envs.rover.compiled import load
+from envs.rover.kernel_solids import BOX, ELLIPSOID, LOG
+from envs.rover.terrain import KINDS
+from envs.rover.world import CELL, World
+
+DECISION = 0.25
+"""s that one action lasts"""
+CHUNK = 0.01
+"""s between two looks at the ground under the wheels, and between two samples of the IMU"""
+REACH = 1.6
+"""m from the rover within which solids can be touched in one decision"""
+
+
+@dataclass(frozen=True)
+class Motion:
+    """What one decision was like; K samples of 10 ms."""
+
+    gyro: Array
+    """(N, K, 3) rad/s in the body's frame, without noise"""
+    acceleration: Array
+    """(N, K, 3) m/s^2, gravity's reaction included, without noise"""
+    wheels: Array
+    """(N, K, 4) rad/s"""
+    pose: Array
+    """(N, K, 7) of the body's origin: m, quaternion"""
+    velocity: Array
+    """(N, K, 2) m/s along x and y"""
+    touched: Array
+    """(N, K) N, the force of solids on the body, 0 where nothing was touched"""
+    under: Array
+    """(N, K, 4) kind of ground under each wheel"""
+
+
+class Physics:
+    """The bodies. `place` before the first `drive`; copies are independent of each other."""
+
+    def __init__(
+        self, n: int, shape: tuple[int, int], threads: int = 1, config: BodyConfig | None = None
+    ) -> None:
+        import mujoco
+        from mujoco.batch import Batch
+
+        config = config or BodyConfig()
+        model = load_model(config)
+        self.count = n
+        self._batch = Batch(model, n, min(threads, n))
+        self._fields = {name: self._batch.expand(name) for name in (
+            "geom_pos", "geom_quat", "geom_size", "geom_rbound", "dof_damping", "pair_friction")}  # fmt: skip
+        self._first_plane = mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_GEOM, "plane0")
+        self._first_solid = mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_GEOM, "solid0")
+        self._qpos, self._qvel = self._batch.bind("qpos"), self._batch.bind("qvel")
+        self._surfaces = np.zeros((n, *shape), np.float32)
+        self._kinds = np.zeros((n, *shape), np.uint8)
+        self._solids: list[Array] = [np.zeros((0, 10))] * n
+        self._under = np.zeros((n, 4), np.uint8)
+        self._table = np.array([(kind.friction, kind.drag) for kind in KINDS])
+        self._substeps = round(CHUNK / config.physics_dt)
+        self._chunks = round(DECISION / CHUNK)
+        self._records: dict[Any, Array] | None = None
+        kernels = load()["kernel_wheels"]
+        self._feel, self._envelope = kernels.feel, kernels.envelope
+
+    def settle_on(self, i: int, world: World, surface: Array | None = None) -> None:
+        """Gives rover i another world. surface: `ground_surface(world)` where it is known."""
+        self._surfaces[i] = ground_surface(world) if surface is None else surface
+        self._kinds[i] = world.kinds
+        self._solids[i] = np.array([solid.row() for solid in world.solids]).reshape(-1, 10)
+
+    def place(self, i: int, x: float, y: float, heading: float) -> None:
+        """Puts rover i at rest on the ground."""
+        import mujoco
+
+        self._batch.reset(np.array([i]), stage=int(mujoco.mjtStage.mjSTAGE_NONE))
+        row, column = round(y / CELL), round(x / CELL)
+        around = self._surfaces[i, max(row - 4, 0) : row + 5, max(column - 4, 0) : column + 5]
+        self._qpos[i] = 0.0
+        self._qpos[i, :7] = x, y, around.max() + WHEEL_RADIUS, np.cos(heading / 2), 0, 0, np.sin(heading / 2)
+        self._qvel[i] = 0.0
+        self._look_down()
+        self._batch.forward(np.array([i]))
+
+    def drive(self, linear: Array, angular: Array) -> Motion:
+        """One decision. linear: (N,) m/s, angular: (N,) rad/s to the left."""
+        self._bring_solids()
+        self._batch.ctrl = wheel_speeds(linear, angular)
+        parts = []
+        for _ in range(self._chunks):
+            self._look_down()
+            self._records = self._batch.rollout(self._substeps, record=("sensordata",), out=self._records)
+            sensed = self._records["sensordata"]
+            force = np.where(sensed[:, :, 6] > 0, np.linalg.norm(sensed[:, :, 7:10], axis=-1) + 1e-3, 0.0)
+            parts.append((
+                sensed[:, :, :6].mean(1), self._qvel[:, 6:10].copy(), self._qpos[:, :7].copy(),
+                self._qvel[:, :2].copy(), force.max(1), self._under.copy(),
+            ))  # fmt: skip
+        inertial, wheels, pose, velocity, touched, under = (
+            np.stack(part, 1) for part in zip(*parts, strict=True)
+        )
+        return Motion(inertial[..., :3], inertial[..., 3:], wheels, pose, velocity, touched, under)
+
+    @property
+    def poses(self) -> Array:
+        """(N, 7) m and quaternion, live."""
+        poses: Array = self._qpos[:, :7]
+        return poses
+
+    def get_state(self) -> dict[str, Array]:
+        return {"simulation": self._batch.state.copy()}
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """The worlds must be those that the state was taken in."""
+        if np.shape(state["simulation"]) != self._batch.state.shape:
+            raise ValueError(
+                f"the state has rows {np.shape(state['simulation'])}, these {self._batch.state.shape}: "
+                "use the same number of copies and version of MuJoCo"
+            )
+        self._batch.reset()
+        self._batch.state[:] = state["simulation"]
+        self._look_down()
+
+    def _look_down(self) -> None:
+        f = self._fields
+        self._feel(
+            self._qpos, self._qvel, self._surfaces, self._kinds, CELL, WHEELS, self._table, self._first_plane,
+            f["geom_pos"], f["geom_quat"], f["pair_friction"], f["dof_damping"], self._under,
+        )  # fmt: skip
+
+    def _bring_solids(self) -> None:
+        """Moves the slots to the solids nearest to each rover."""
+        position, quaternion = self._fields["geom_pos"], self._fields["geom_quat"]
+        size, bound = self._fields["geom_size"], self._fields["geom_rbound"]
+        slots = slice(self._first_solid, self._first_solid + BOXES + CYLINDERS + ELLIPSOIDS)
+        position[:, slots, 2] = PARKED
+        for i in range(self.count):
+            free = {"box": 0, "cylinder": BOXES, "ellipsoid": BOXES + CYLINDERS}
+            end = {"box": BOXES, "cylinder": BOXES + CYLINDERS, "ellipsoid": BOXES + CYLINDERS + ELLIPSOIDS}
+            for s in _near(self._solids[i], self._qpos[i, :3]):
+                shape = "box" if s[0] == BOX else "ellipsoid" if s[0] == ELLIPSOID else "cylinder"
+                if free[shape] == end[shape]:
+                    continue
+                g = self._first_solid + free[shape]
+                free[shape] += 1
+                position[i, g], bound[i, g] = s[1:4], s[9]
+                half = np.arctan2(s[8], s[7]) / 2
+                quaternion[i, g] = np.cos(half), 0, 0, np.sin(half)
+                size[i, g] = s[4:7]
+                if shape == "cylinder":
+                    size[i, g] = (s[5], s[4], 0) if s[0] == LOG else (s[4], s[6], 0)
+                    if s[0] == LOG:  # its axis is z of the geom: turned about y, then by the yaw
+                        c, n, r = np.cos(half), np.sin(half), np.sqrt(0.5)
+                        quaternion[i, g] = c * r, -n * r, c * r, n * r
+
+
+def ground_surface(world: World) -> Array:
+    """(R, C) float32 m: the envelope of the ground for a wheel."""
+    surface = np.empty(world.heights.shape, np.float32)
+    load()["kernel_wheels"].envelope(world.heights, CELL, WHEEL_RADIUS, surface)
+    return surface
+
+
+def _near(solids: Array, place: Array) -> Array:
+    """Rows of the solids within REACH of a place, nearest first; those wholly above the rover left out."""
+    dx, dy = place[0] - solids[:, 1], place[1] - solids[:, 2]
+    c, n = solids[:, 7], solids[:, 8]
+    half_y = np.where(solids[:, 0] == LOG, solids[:, 5], solids[:, 5])
+    beside = np.maximum(np.abs(dx * c + dy * n) - solids[:, 4], 0.0)
+    before = np.maximum(np.abs(dy * c - dx * n) - half_y, 0.0)
+    tall = np.where(solids[:, 0] == LOG, solids[:, 5], solids[:, 6])
+    distance = np.hypot(beside, before)
+    close = (distance < REACH) & (solids[:, 3] - tall < place[2] + 0.6)
+    order = np.argsort(distance[close], kind="stable")
+    found: Array = solids[close][order]
+    return found
