@@ -33,6 +33,17 @@ STEPS = 20
 """of a clip; it has one frame more"""
 FRAME_LEVEL = 10
 """grey levels between a frame and the next"""
+PLAIN = {
+    "name": "Grey clips",
+    "env": ENV,
+    "guide": "Prefer the brighter clip. Both look grey: judge only what you see.",
+    "display_fps": 10,
+    "target": 40,
+    "overlap_share": 0.0,
+    "repeat_share": 0.0,
+    "gold_share": 0.0,
+}
+"""a study without repeats, golds and overlap"""
 START_SECONDS = 60.0
 _SERVE = (
     "import json, sys; from agents.preferences.labelling.serve import serve; serve(**json.loads(sys.argv[1]))"
@@ -59,8 +70,9 @@ def levels(index: int) -> tuple[int, int]:
 
 def new_query(storage: MediaStorage, index: int, reward: bool = True) -> NewQuery:
     """Query `index` of a study, its clips' sources in the storage."""
-    clips = (coded_clip(level, index // 100) for level in levels(index))
-    left, right = (sources.write_source(storage, ENV, clip) for clip in clips)
+    left, right = (
+        sources.write_source(storage, ENV, coded_clip(level, index // 100)) for level in levels(index)
+    )
     if reward:
         left, right = _rewarded(left, 0.5), _rewarded(right, 1.5)
     clips = {
@@ -89,7 +101,7 @@ def draw_all(store: LabelStore, storage: MediaStorage, size: int = 64) -> int:
 class LabelServer:
     """A study in `folder` and the server process over it, which can be killed and started again.
 
-    rules: fields of Study; repeats, golds and overlap are off unless they are asked for.
+    rules: fields of Study where it is not PLAIN.
     """
 
     study = ""
@@ -110,11 +122,7 @@ class LabelServer:
         """Another study in the same database: all that follows is about it."""
         self._asked = 0
         self.study = f"study-{len(self.store.studies())}"
-        checks = {"repeat_share": 0.0, "gold_share": 0.0, "overlap_share": 0.0}
-        guide = "Prefer the brighter clip. Both look grey: judge only what you see."
-        self.store.create_study(
-            Study(self.study, "Grey clips", ENV, guide, 10, **{"target": 40, **checks, **rules})
-        )
+        self.store.create_study(Study(self.study, **{**PLAIN, **rules}))
         _, self.owner_token = self.store.add_annotator(self.study, "owner", "owner")
         self.ask(queries)
 
