@@ -129,12 +129,10 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="two sizes, few rounds, one thread")
     quick = parser.parse_args().quick
     sizes, repeats = ((512, 4096), 10) if quick else ((512, 1024, 2048, 4096, 8192), 60)
-    print(
-        f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
-    )
-    print(
-        f"torch {torch.__version__}, onnxruntime {onnxruntime.__version__}, H = {SPEC.horizon}, ms a plan\n"
-    )
+    machine = platform.processor() or platform.machine()
+    print(f"{machine}, {os.cpu_count()} cores, Python {platform.python_version()}")
+    versions = f"torch {torch.__version__}, onnxruntime {onnxruntime.__version__}"
+    print(f"{versions}, H = {SPEC.horizon}, ms a plan\n")
     torch.manual_seed(0)
     network = EventPredictor(SPEC).eval()
     position_and_collision = ModelSpec(events=("collision",), lasting=("collision",))
@@ -144,8 +142,7 @@ def main() -> None:
     result: dict[str, float] = {"gflops_of_a_core": rate / 1e9}
     columns = ["N", "threads", "neighbours", "ours p50", "p99", "CPU", "torch p50", "two networks p50"]
     columns += ["torch / ours (CPU)", "two / ours (CPU)", "limit"]
-    print(f"| {' | '.join(columns)} |
-{'|---' * len(columns)}|")
+    print(f"| {' | '.join(columns)} |\n{'|---' * len(columns)}|")
     for threads in (1,) if quick else (1, 2):
         torch.set_num_threads(threads)
         predictor = Predictor(export_model(network), providers=("CPUExecutionProvider",), threads=threads)
