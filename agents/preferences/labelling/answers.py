@@ -62,6 +62,12 @@ _ASKED: Select[Any] = (
 _RUNNING = select(func.count()).where(
     lease.c.query == bindparam("query"), lease.c.annotator != ME, offers.runs(lease.c)
 )
+_OTHER_FLAGS = (
+    select(label.c.uuid)
+    .join(lease, lease.c.answer == label.c.uuid)
+    .where(lease.c.query == bindparam("query"), lease.c.annotator != ME, label.c.choice == "broken")
+    .limit(1)
+)
 _OWN = (lease.c.query == bindparam("of_query")) & (lease.c.annotator == bindparam("of_annotator"))
 _END = update(lease).where(_OWN)
 _CHANGE = update(query).where(query.c.id == bindparam("of_query"))
@@ -218,9 +224,17 @@ def _take_back(connection: Connection, given: Row[Any], asked: Row[Any], now: da
         "answers": answers,
         "wanted": asked.wanted if has_room else answers + running + 1,
     }
-    if asked.closed_by == ("answers" if counted else "flag"):
+    if _reopens(connection, given, asked):
         changes |= {"closed": None, "closed_by": None}
     connection.execute(_CHANGE, {"of_query": asked.id, **changes})
     again = {"issued": now, "expires": expires, "released": None, "skipped": None, "answer": None}
     connection.execute(_END, {"of_query": asked.id, "of_annotator": given.annotator, **again})
     return expires
+
+
+def _reopens(connection: Connection, given: Row[Any], asked: Row[Any]) -> bool:
+    """Whether it was this that closed the query, and no other person's flag would."""
+    if given.choice != "broken":
+        return given.choice in ANSWERING and asked.closed_by == "answers"
+    others = {"query": asked.id, "me": given.annotator}
+    return asked.closed_by == "flag" and connection.execute(_OTHER_FLAGS, others).first() is None

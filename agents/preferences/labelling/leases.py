@@ -119,16 +119,12 @@ def _choose(connection: Connection, asking: Asking, count: int) -> list[tuple[Ro
     """Queries and whether their sides are swapped."""
     rows = _train(connection, asking, count, skipped=False)
     rows += _train(connection, asking, count - len(rows), skipped=True)
-    checks = repeats.instead(connection, asking.person, len(rows), asking.now, asking.rng)
-    drawn = [(row, _side(row, asking.rng)) for row in rows[: len(rows) - len(checks)]]
+    places = [row.pair for row in rows]
+    checks = repeats.instead(connection, asking.person, places, asking.now, asking.rng)
+    drawn = [(row, offers.swaps(row, asking.person.id)) for row in rows[: len(rows) - len(checks)]]
     for check in checks:
         drawn.insert(asking.rng.randint(0, len(drawn)), check)
     return drawn
-
-
-def _side(row: Row[Any], rng: random.Random) -> bool:
-    """The same person always sees a query the same way: an old page may still answer it."""
-    return bool(rng.getrandbits(1)) if row.swapped is None else bool(row.swapped)
 
 
 def _train(connection: Connection, asking: Asking, count: int, skipped: bool) -> list[Row[Any]]:

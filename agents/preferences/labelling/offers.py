@@ -6,6 +6,7 @@ running it. Their parameters are `me`, an annotator's id, and `now`.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final
@@ -66,6 +67,18 @@ _PERSON = (
     .join(study, study.c.id == annotator.c.study)
     .where(annotator.c.id == ME)
 )
+
+
+def swaps(row: Row[Any], annotator_id: str) -> bool:
+    """Whether a query's sides change places for somebody. row: of `FOR_ANNOTATOR`.
+
+    The same person always sees a query the same way, for an old page may still answer it. That holds
+    after a loss of power too, which may take a hand-out back that a page goes on showing: so it is
+    drawn from the two ids, which are random themselves.
+    """
+    if row.swapped is not None:
+        return bool(row.swapped)
+    return hashlib.sha256(f"{row.id}|{annotator_id}".encode()).digest()[0] % 2 == 1
 
 
 def lock(connection: Connection, ids: Sequence[str]) -> None:

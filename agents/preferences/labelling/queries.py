@@ -240,7 +240,13 @@ def flagged(connection: Connection, study_id: str) -> list[Flag]:
         .join(flag, flag.c.query == query.c.id)
         .join(left.table, left.table.c.id == query.c.left_segment)
         .join(right.table, right.table.c.id == query.c.right_segment)
-        .where(query.c.study == study_id, query.c.closed_by == "flag", flag.c.choice == "broken", stands)
+        .where(
+            query.c.study == study_id,
+            query.c.closed_by == "flag",
+            flag.c.choice == "broken",
+            flag.c.retracts.is_(None),
+            stands,
+        )
     )
     return [
         Flag(row.id, row.key, row.kind, row.annotator, row.server_time, sprite(row, "l"), sprite(row, "r"))

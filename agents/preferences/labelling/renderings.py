@@ -122,10 +122,15 @@ def _change(connection: Connection, segment_id: int, values: dict[str, Any]) -> 
 
 
 def _say_ready(connection: Connection, segment_ids: list[int]) -> None:
-    """After the clips' own rows: whoever adds a query meanwhile waits for those, so one of us sees both."""
+    """After the clips' own rows: whoever adds a query meanwhile waits for those, so one of us sees both.
+
+    And after a lock of the queries in a statement of its own: on PostgreSQL an update that had to wait
+    for another drawer's would still see that one's clip as it was before.
+    """
     other = segment.alias()
     undrawn = select(other.c.id).where(
         or_(other.c.id == query.c.left_segment, other.c.id == query.c.right_segment), other.c.state != "drawn"
     )
     shows = query.c.left_segment.in_(segment_ids) | query.c.right_segment.in_(segment_ids)
+    connection.execute(select(query.c.id).where(shows).order_by(query.c.id).with_for_update(key_share=True))
     connection.execute(update(query).where(shows).values(ready=~undrawn.exists()))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -54,13 +55,13 @@ _ONE = offers.FOR_ANNOTATOR.where(query.c.id == bindparam("query"))
 
 
 def instead(
-    connection: Connection, person: Row[Any], count: int, now: datetime, rng: random.Random
+    connection: Connection, person: Row[Any], pairs: Sequence[str], now: datetime, rng: random.Random
 ) -> list[tuple[Row[Any], bool]]:
-    """Up to `count` checks with their sides, each place drawn by the study's shares.
+    """Checks with their sides in place of some of these pairs, as the study's shares draw them.
 
     They take the place of training queries, so somebody who waits for those is not kept busy with checks.
     """
-    draws = [rng.random() for _ in range(count)]
+    draws = [rng.random() for _ in pairs]
     wants_repeats = sum(draw < person.repeat_share for draw in draws)
     wants_golds = sum(person.repeat_share <= draw < person.repeat_share + person.gold_share for draw in draws)
     found: list[tuple[Row[Any], bool]] = []
@@ -69,7 +70,7 @@ def instead(
     if wants_golds:
         of_study = {"me": person.id, "now": now, "study": person.study, "count": wants_golds}
         golds = connection.execute(_GOLDS, of_study)
-        found += [(row, bool(rng.getrandbits(1))) for row in golds]
+        found += [(row, offers.swaps(row, person.id)) for row in golds]
     return found
 
 

@@ -61,7 +61,7 @@ def open_store(
 ) -> LabelStore:
     """Makes the tables where they are missing or old; several processes may do so at once.
 
-    url: sqlite:////path/labels.db or postgresql://host/name. now, rng: for tests; rng draws sides,
+    url: sqlite:////path/labels.db or postgresql://host/name. now, rng: for tests; rng draws
     repeats and golds. Raises LabellingError where a newer version made the tables, UnavailableError
     where the database cannot be reached.
     """
