@@ -125,7 +125,9 @@ def in_browser(browser: Browser, run: Path, seed: int, options: argparse.Namespa
     training = train(run, seed, options, "--teacher", "people", *settings)
     try:
         link = wait_for_link(run, port, training)
-        answer_until_finished(browser, run, link, seed, training, started + options.minutes * 60)
+        user = BrowserUser(browser)
+        user.open(link)
+        answer_until_finished(user, run, seed, training, started + options.minutes * 60)
         if training.wait(120):
             raise RuntimeError((run.parent / f"{run.name}.log").read_text()[-3000:])
     finally:
@@ -152,26 +154,18 @@ def wait_for_link(run: Path, port: int, training: subprocess.Popen[bytes]) -> st
 
 
 def answer_until_finished(
-    browser: Browser,
-    run: Path,
-    link: str,
-    seed: int,
-    training: subprocess.Popen[bytes],
-    deadline: float,
+    user: BrowserUser, run: Path, seed: int, training: subprocess.Popen[bytes], deadline: float
 ) -> None:
     session = open_session(run)
-    truth, user, number = None, BrowserUser(browser), 0
-    user.open(link)
     try:
-        while training.poll() is None and time.monotonic() < deadline:
-            pair = user.pair(number, seconds=2.0)
-            if pair is None:
-                continue
-            truth = truth or Truth(run, session, seed)
+        pair, truth = user.pair(0, deadline - time.monotonic()), Truth(run, session, seed)
+        while pair is not None and training.poll() is None and time.monotonic() < deadline:
             choice = truth.choice(pair)
             user.page.wait_for_timeout(1e3 * LOOK_SECONDS)
-            user.press(choice)
-            number += 1
+            following = None
+            while following is None and training.poll() is None and time.monotonic() < deadline:
+                following = user.answer(pair, choice, seconds=2.5)
+            pair = following
     except Error:
         if training.poll() is None:
             raise

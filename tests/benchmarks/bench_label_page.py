@@ -46,6 +46,8 @@ class Seen:
     """pair painted -> its second frame painted"""
     answers: int = 0
     minutes: float = 0.0
+    pressed_again: int = 0
+    """answers that the page did not take at first: the clips had been seen for less than half a second"""
 
 
 def make_run(folder: Path, env: str, pairs: int) -> Path:
@@ -77,13 +79,10 @@ def label(browser: Browser, session: Session, port: int, answers: int, human: bo
     """Answers so many pairs; a person's reaction counts from the pair's painting."""
     user, seen = BrowserUser(browser), Seen()
     user.open(link(session, port, "human pace" if human else "hurry"))
-    started = time.monotonic()
+    pair, started = user.pair(0), time.monotonic()
     for number in range(answers + 1):
-        pair = user.pair(number)
         assert pair is not None, user.said
-        if number == 0:
-            started = time.monotonic()
-        elif pair.after_press is not None:
+        if number and pair.after_press is not None:
             seen.press.append(1e3 * pair.after_press)
         motion = user.motion(number)
         if motion is not None:
@@ -92,7 +91,8 @@ def label(browser: Browser, session: Session, port: int, answers: int, human: bo
         if number < answers:
             look = random.lognormvariate(math.log(3.9), 0.25) if human else 0.55
             user.page.wait_for_timeout(1e3 * max(0.0, pair.opened_at + look - time.time()))
-            user.press(random.choice(("left", "right")))
+            pair = user.answer(pair, random.choice(("left", "right")))
+    seen.pressed_again = user.pressed_again
     user.page.close()
     return seen
 
@@ -143,7 +143,9 @@ def main() -> None:
     row("pair painted → clips move, an answer every 0.55 s", hurry.start, TARGETS["start"])
     row("link opened → first pair painted, fresh profile", opened, TARGETS["first"])
     rates = {"human": human.answers / human.minutes, "hurry": hurry.answers / hurry.minutes}
+    again = human.pressed_again + hurry.pressed_again
     print(f"\nLabels a minute: {rates['human']:.1f} at human pace, {rates['hurry']:.1f} in a hurry.")
+    print(f"Keys pressed again because the page had not shown the pair for long enough: {again}.")
     result = {
         "press_p50_ms": round(float(np.percentile(human.press, 50)), 1),
         "press_p95_ms": round(float(np.percentile(human.press, 95)), 1),
