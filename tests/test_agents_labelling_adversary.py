@@ -5,6 +5,7 @@ Each test is a history that once ended wrong, or an invariant under many writers
 
 from __future__ import annotations
 
+import os
 import random
 import runpy
 import threading
@@ -23,7 +24,7 @@ import sqlalchemy as sa
 
 from agents.preferences.labelling import renderings
 from agents.preferences.labelling.schema import label, lease, query
-from agents.preferences.labelling.store import LabelStore
+from agents.preferences.labelling.store import LabelStore, open_store
 from agents.preferences.labelling.types import (
     ANSWERING,
     CHOICES,
@@ -242,6 +243,36 @@ def test_sides_stay_the_same_though_a_lost_hand_out_is_made_anew(store: LabelSto
     assert 2 <= sum(before.values()) <= 22
     store._write(lambda connection: connection.execute(sa.delete(lease)))
     assert {offer.query: offer.swapped for offer in store.offer(ann, 24)} == before
+
+
+@pytest.mark.parametrize("kind", ["link", "relative"])
+def test_an_answer_is_on_the_disk_wherever_the_database_was_named_from(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SQLite keeps its log beside the file that a link leads to, and where it was when it was opened."""
+    (tmp_path / "real").mkdir()
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "real")
+    named = "labels.db"
+    if kind == "link":
+        named = str(tmp_path / "elsewhere" / "link.db")
+        Path(named).symlink_to(tmp_path / "real" / "labels.db")
+    store = open_store(f"sqlite:///{named}")
+    make_study(store, 1)
+    ann = person(store)
+    offer = store.offer(ann, 1)[0]
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    flushed: list[int] = []
+    real = os.fsync
+
+    def fsync(file: int) -> None:
+        flushed.append(os.fstat(file).st_ino)
+        real(file)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    say(store, ann, offer.query)
+    assert (tmp_path / "real" / "labels.db-wal").stat().st_ino in flushed
+    store.close()
 
 
 # -- studies keep to themselves ----------------------------------------------------------------------

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import sqlalchemy as sa
@@ -139,6 +140,9 @@ def _checked(url: str) -> URL:
         raise LabellingError(f"a database is SQLite or PostgreSQL, got {parsed.drivername}")
     if parsed.get_backend_name() == "sqlite" and parsed.database in (None, "", ":memory:"):
         raise LabellingError("labels need a file: sqlite:////path/labels.db")
+    if parsed.get_backend_name() == "sqlite":
+        # SQLite keeps its log beside the file that links lead to; a later connection must find the same.
+        parsed = parsed.set(database=str(Path(parsed.database or "").resolve()))
     return parsed
 
 
