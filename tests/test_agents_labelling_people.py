@@ -359,6 +359,25 @@ def test_a_stop_before_the_first_answers_says_how_to_go_on(tmp_path: Path) -> No
         train(small(), tmp_path / "run", stop)
 
 
+def test_pairs_that_nobody_can_judge_are_followed_by_others(tmp_path: Path) -> None:
+    run, stop = tmp_path / "run", StopSignal()
+
+    def cannot_tell() -> int:
+        try:
+            person, given = _when(lambda: _person_if_there(run)), 0
+            while given <= 4:
+                given += len(_when(lambda: person.answer(lambda offer: "cannot_tell")))
+            return given
+        finally:
+            stop.asked = True
+
+    with ThreadPoolExecutor() as pool:
+        answering = pool.submit(cannot_tell)
+        with pytest.raises(RunStopped):
+            train(small(), run, stop)
+    assert answering.result() > 4, "the first quarter of 16 labels is 4"
+
+
 def test_people_answer_what_a_simulated_teacher_was_asked(tmp_path: Path) -> None:
     run = tmp_path / "run"
     config = dataclasses.replace(small(labels=6), teacher=TeacherConfig("perfect"))

@@ -96,8 +96,9 @@ class PreferenceTrainer:
             # Imported here: without people, none of the session's libraries is needed.
             from agents.preferences.labelling.people import PeopleAnswers
 
+            target = max(1, config.labels - config.recorded_labels)
             self.people = PeopleAnswers.of_run(
-                self.record.path, config.env, config.labels, config.people, self._opinion
+                self.record.path, config.env, target, config.people, self._opinion
             )
             return self.people
         if config.asynchronous:
@@ -279,7 +280,9 @@ class PreferenceTrainer:
             answered, asked = len(self.session.used), self.session.asked
             if len(self.session.data) and answered >= 0.75 * asked:
                 return
-            if not self.session.open:
+            if not self.session.open and self.people is not None:
+                self._ask(self.config.label_batch, "random")  # nobody could tell: others are tried
+            elif not self.session.open:
                 raise RuntimeError(
                     f"all of the {asked} first answers were skips, so no reward can be learnt: "
                     "ask for more labels, or lower the teacher's skip threshold"
