@@ -83,6 +83,7 @@ def test_the_owner_pauses_invites_and_revokes(owner: Any, server: Any, chromium:
     expect(page.locator("#link")).not_to_have_value("")
     link = page.locator("#link").input_value()
     assert link.startswith(f"{server.url}/join#")
+    server.ask(2)  # the owner's own page holds those there were
     dora = Person(chromium, link)
     dora.sees_pair()
     page.on("dialog", lambda dialog: dialog.accept())
@@ -110,11 +111,11 @@ def test_labels_go_out_and_come_in(owner: Any, server: Any, tmp_path: Path) -> N
     assert download.value.suggested_filename.endswith(".ndjson")
     assert json.loads(path.read_text().splitlines()[0])["format"] == "surefoot-labels"
     page.get_by_label("Import answers").set_input_files(path)
-    page.get_by_role("button", name="Import").click()
+    page.get_by_role("button", name="Import", exact=True).click()
     expect(page.locator("#said")).to_contain_text("were there already")
     (tmp_path / "bad.ndjson").write_text("nonsense\n")
     page.get_by_label("Import answers").set_input_files(tmp_path / "bad.ndjson")
-    page.get_by_role("button", name="Import").click()
+    page.get_by_role("button", name="Import", exact=True).click()
     expect(page.locator("#alarm")).to_contain_text("Line 1")
 
 

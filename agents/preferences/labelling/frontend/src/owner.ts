@@ -1,8 +1,8 @@
 // The owner's dashboard: what happens in the session, and what the owner can do about it.
 import "./owner.css";
 import { bars, line } from "./owner/charts.js";
-import { button, byId, decimal, element, fill, moment, percent } from "./owner/dom.js";
-import { ask, Refused, type Flagged, type GivenLabel, type Gold, type Overview, type Person, type Rate, type Undrawable } from "./owner/wire.js";
+import { button, byId, decimal, element, fill, hour, moment, percent } from "./owner/dom.js";
+import { ask, type Flagged, type GivenLabel, type Gold, type Overview, type Person, type Rate, type Undrawable } from "./owner/wire.js";
 
 const EVERY_MS = 5000;
 
@@ -12,6 +12,8 @@ const pause = byId("pause", HTMLButtonElement);
 const drawn = new Map<string, string>(); // by id: what a chart was drawn from
 let names = new Map<string, string>();
 let state = "";
+let refused = ""; // what the last action met; stays until the next one
+let trouble = ""; // what the last look at the server met
 
 void begin();
 
@@ -43,21 +45,28 @@ async function refresh(): Promise<void> {
     show(overview);
     showFlagged(flagged.flagged, flagged.undrawable);
     showLabels(labels.labels, golds.golds);
-    alarm.textContent = "";
+    trouble = "";
   } catch (error) {
-    alarm.textContent = error instanceof Error ? error.message : String(error);
+    trouble = error instanceof Error ? error.message : String(error);
   }
+  sayTrouble();
+}
+
+function sayTrouble(): void {
+  const text = refused === "" ? trouble : refused;
+  if (alarm.textContent !== text) alarm.textContent = text;
 }
 
 /** Does something the owner asked for, says how it went, and looks at all anew. */
 async function act(what: () => Promise<string>): Promise<void> {
+  refused = "";
   try {
     said.textContent = await what();
-    await refresh();
   } catch (error) {
     said.textContent = "";
-    alarm.textContent = error instanceof Refused || error instanceof Error ? error.message : String(error);
+    refused = error instanceof Error ? error.message : String(error);
   }
+  await refresh();
 }
 
 function show(overview: Overview): void {
@@ -83,7 +92,7 @@ function show(overview: Overview): void {
   chart("chart-hours", overview.labels_per_hour, (hours) =>
     bars(
       "Labels an hour, the last 24 hours",
-      hours.map((hour, x) => ({ x, y: hour.labels, label: moment(hour.hour) })),
+      hours.map((one, x) => ({ x, y: one.labels, label: moment(one.hour), mark: hour(one.hour) })),
     ),
   );
   const fits = overview.reward.filter((fit) => fit.accuracy !== null);

@@ -11,6 +11,8 @@ export interface Point {
   readonly x: number;
   readonly y: number;
   readonly label: string;
+  /** What the axis says of it, where that must be shorter. */
+  readonly mark?: string;
 }
 
 /** Bars side by side; the highest value is written at the axis. */
@@ -29,7 +31,7 @@ export function bars(title: string, points: readonly Point[]): HTMLElement {
   });
   const every = Math.max(1, Math.ceil(points.length / 6));
   const names = points.map((point, at) =>
-    at % every === 0 ? label(LEFT + at * step, HEIGHT - 5, point.label, "start") : null,
+    at % every === 0 ? label(LEFT + at * step, HEIGHT - 5, point.mark ?? point.label, "start") : null,
   );
   return figure(title, [...axes(String(top), "0"), ...marks, ...names.filter((name) => name !== null)], points);
 }

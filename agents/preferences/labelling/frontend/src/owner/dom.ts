@@ -73,6 +73,10 @@ const CLOCK = new Intl.DateTimeFormat(undefined, {
   minute: "2-digit",
 });
 
+const HOUR = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
+
+export const hour = (time: string): string => HOUR.format(new Date(time));
+
 export function moment(time: string | null): string {
   const date = time === null ? null : new Date(time);
   return date === null || Number.isNaN(date.getTime()) ? "–" : CLOCK.format(date);
