@@ -138,7 +138,7 @@ def in_browser(browser: Browser, run: Path, seed: int, options: argparse.Namespa
 
 def wait_for_link(run: Path, port: int, training: subprocess.Popen[bytes]) -> str:
     """An invitation to the run's page, once the page answers."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 240
     while time.monotonic() < deadline and training.poll() is None:
         try:
             socket.create_connection(("127.0.0.1", port), 1).close()
