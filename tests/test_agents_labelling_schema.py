@@ -67,6 +67,7 @@ def test_the_description_names_every_route(described):
     assert len(named) >= 18
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("signed_in", [True, False])
 def test_no_request_brings_the_server_down(described, signed_in):
     schema, token = described

@@ -320,7 +320,8 @@ def test_two_processes_serve_one_session_and_outlive_one_of_them(tmp_path):
             thread.join(60)
         assert len(answers) == 20
         assert {row.uuid for row in made.store.labels(made.study)} == set(answers)
-        assert len({row.query for row in made.store.labels(made.study)}) == 20  # nobody was asked another's pair
+        # Nobody was asked another's pair.
+        assert len({row.query for row in made.store.labels(made.study)}) == 20
         listener.wait_for(lambda _, content: content.get("given") == 20, 30)
         workers = [pid for pid in descendants(made.process.pid) if is_worker(pid)]
         assert len(workers) == 2
