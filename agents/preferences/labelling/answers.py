@@ -50,7 +50,8 @@ _TIMES = (
 _PREVIOUS = select(label.c.server_time).where(label.c.annotator == ME).order_by(label.c.seq.desc()).limit(1)
 _ASKED: Select[Any] = (
     select(
-        *query.c["id", "study", "key", "kind", "wanted", "answers", "closed", "closed_by"],
+        *query.c["id", "study", "key", "kind", "pair", "wanted", "answers", "closed", "closed_by"],
+        query.c.annotator.label("only_for"),
         lease.c.annotator.label("leased_to"),
         *lease.c["swapped", "issued", "expires", "answer"],
         _PREVIOUS.scalar_subquery().label("previous"),
@@ -83,7 +84,7 @@ def answer(connection: Connection, annotator_id: str, new: NewLabel, now: dateti
     if asked is None:
         raise UnknownError("This pair is not known here.")
     if asked.leased_to is None:
-        raise ForbiddenError("This pair was not handed to you.")
+        asked = _lost(connection, asked, annotator_id, now)
     if asked.answer is not None:
         raise ConflictError("You have answered this pair already. Undo that answer to give another.")
     given = Label(
@@ -149,6 +150,28 @@ def _asked(connection: Connection, annotator_id: str, query_id: str) -> Row[Any]
 
 def _offer(connection: Connection, asked: Row[Any], expires: datetime) -> Offer:
     return offers.held(connection, asked.leased_to, [asked.id], expires)[0]
+
+
+def _lost(connection: Connection, asked: Row[Any], annotator_id: str, now: datetime) -> Row[Any]:
+    """Takes an answer to a pair whose hand-out is not on record, if it might have been theirs.
+
+    `offer` does not wait for the disk, so a loss of power may take back what a page shows already. Who
+    names the pair has seen its id, which cannot be guessed; so it is handed to them now, if nobody else
+    has it.
+    """
+    running = connection.execute(_RUNNING, {"query": asked.id, "me": annotator_id, "now": now}).scalar_one()
+    has_room = asked.kind == "gold" or asked.answers + running < asked.wanted
+    own = asked.only_for in (None, annotator_id)
+    if not (own and has_room and asked.closed is None):
+        raise ForbiddenError("This pair was not handed to you.")
+    if offers.person(connection, annotator_id).study != asked.study:
+        raise ForbiddenError("This pair was not handed to you.")
+    place = {"query": asked.id, "annotator": annotator_id, "pair": asked.pair}
+    swapped = offers.swaps(asked, annotator_id)
+    connection.execute(insert(lease), {**place, "swapped": swapped, "issued": now, "expires": now})
+    found = _asked(connection, annotator_id, asked.id)
+    assert found is not None, "it was found before"
+    return found
 
 
 def _find(connection: Connection, uuid: str) -> Row[Any] | None:

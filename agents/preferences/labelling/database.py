@@ -41,7 +41,7 @@ class Database:
         self._reader = self._engine if self.is_sqlite else _autocommit(self._engine)
         self._writer = self._engine.execution_options(immediate=True)
         self._turn = threading.Lock()
-        self._log = SharedSync(f"{self.url.database}-wal") if self.is_sqlite else None
+        self._log = SharedSync(self.url.database or "") if self.is_sqlite else None
 
     def read(self, work: Callable[[Connection], T]) -> T:
         with self._in_words(), self._reader.connect() as connection:
@@ -84,9 +84,11 @@ class Database:
             try:
                 connection = sqlite3.connect(self.url.database or "", timeout=BUSY_SECONDS)
                 try:
-                    connection.execute("PRAGMA journal_mode = WAL")
+                    (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
                 finally:
                     connection.close()
+                if mode != "wal":
+                    raise sqlite3.OperationalError(f"journal mode {mode}")
                 return
             except sqlite3.Error as error:
                 if "locked" not in str(error) or time.monotonic() > deadline:

@@ -5,18 +5,20 @@ from __future__ import annotations
 import logging
 import os
 import threading
+from pathlib import Path
 
 logger = logging.getLogger(__name__)
 
 
 class SharedSync:
-    """Brings what was written to a file onto the disk.
+    """Brings what was written to the log of a SQLite file onto the disk.
 
     A flush takes as long for one answer as for fifty, so those that come while one runs share the next.
     """
 
-    def __init__(self, path: str) -> None:
-        self._path = path
+    def __init__(self, database: str) -> None:
+        self._database, self._path = Path(database), f"{database}-wal"
+        self._identity: tuple[int, int] | None = None
         self._changed = threading.Condition()
         self._begun = self._ended = 0
         self._runs = False
@@ -72,10 +74,11 @@ class SharedSync:
                 logger.error("%s is not on the disk yet: %s", self._path, error)
 
     def _flush(self) -> None:
-        try:
-            file = os.open(self._path, os.O_RDONLY)
-        except FileNotFoundError:
-            return  # it went into the database, which SQLite brings onto the disk before it deletes the log
+        found = self._database.stat()
+        if self._identity not in (None, (found.st_dev, found.st_ino)):
+            raise FileNotFoundError("another file took the place of the database")
+        self._identity = (found.st_dev, found.st_ino)
+        file = os.open(self._path, os.O_RDONLY)
         try:
             os.fsync(file)
         finally:

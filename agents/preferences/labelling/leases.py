@@ -37,8 +37,9 @@ _LOCKING = {
 }
 _OWN = (
     select(lease.c.query, lease.c.expires)
+    .join(query, query.c.id == lease.c.query)
     .where(lease.c.annotator == ME, lease.c.answer.is_(None), lease.c.released.is_(None))
-    .order_by(lease.c.issued)
+    .order_by(lease.c.issued, query.c.priority.desc(), query.c.number)
 )
 _FREE = select(query.c.id).where(
     query.c.id.in_(IDS), query.c.closed.is_(None), or_(HAS_ROOM, query.c.kind != "train")

@@ -58,7 +58,7 @@ FOR_ANNOTATOR: Final[Select[Any]] = (
 """queries with their clips and, where there is one, the annotator's own lease"""
 HELD_BY: Final[Select[Any]] = FOR_ANNOTATOR.where(MINE.c.annotator == ME)
 """those that were handed to the annotator at any time"""
-_THESE = HELD_BY.where(query.c.id.in_(IDS)).order_by(MINE.c.issued)
+_THESE = HELD_BY.where(query.c.id.in_(IDS)).order_by(MINE.c.issued, query.c.priority.desc(), query.c.number)
 
 _LOCK = select(query.c.id).where(query.c.id.in_(IDS)).order_by(query.c.id).with_for_update(key_share=True)
 _RULES = ("state", "lease_seconds", "repeat_share", "gold_share", "target")
@@ -70,7 +70,7 @@ _PERSON = (
 
 
 def swaps(row: Row[Any], annotator_id: str) -> bool:
-    """Whether a query's sides change places for somebody. row: of `FOR_ANNOTATOR`.
+    """Whether a query's sides change places for somebody. row: its id, and `swapped` of their lease.
 
     The same person always sees a query the same way, for an old page may still answer it. That holds
     after a loss of power too, which may take a hand-out back that a page goes on showing: so it is

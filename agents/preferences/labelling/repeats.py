@@ -70,7 +70,7 @@ def instead(
     if wants_golds:
         of_study = {"me": person.id, "now": now, "study": person.study, "count": wants_golds}
         golds = connection.execute(_GOLDS, of_study)
-        found += [(row, offers.swaps(row, person.id)) for row in golds]
+        found += [(row, offers.swaps(row, person.id)) for row in golds if row.pair not in pairs]
     return found
 
 
