@@ -214,6 +214,18 @@ def _moving_dot_batch(task: str, n: int, seed: int, preferences: bool, threads: 
     return MovingDotBatch(n, seed, preferences=preferences)
 
 
+def _rover(task: str, preferences: bool, render_mode: str | None) -> Env:
+    from envs.rover.task import RoverEnv
+
+    return RoverEnv(task, preferences, render_mode)
+
+
+def _rover_batch(task: str, n: int, seed: int, preferences: bool, threads: int | None) -> BatchEnv:
+    from envs.rover.task import RoverBatch
+
+    return RoverBatch(task, n, seed, preferences=preferences, threads=threads)
+
+
 def _make_envpool(name: str, n: int, seed: int, preferences: bool, threads: int | None) -> BatchEnv:
     from envs.envpool_batch import EnvPoolBatch
 
@@ -227,14 +239,15 @@ _FAMILIES = {
     "classic": Family(_pendulum, _pendulum_batch),
     "pixel": Family(_moving_dot, _moving_dot_batch),
     "atari": Family(_atari, _atari_batch),
+    "rover": Family(_rover, _rover_batch, _mujoco_batch_available),
 }
 
 # Env-steps per second, native over sync, from `python tests/benchmarks/bench_vec.py --quick` on 2 busy
 # cores (EPYC, 8 copies): the lower of the family's two tasks by wall time. By CPU time alone it is 1.06
 # and 1.32: Atari's gain is its threads. The array families are from `measure_backends`.
-_NATIVE_OVER_SYNC = {"mujoco": 1.35, "atari": 1.18, "classic": 2.7, "pixel": 10.3}
+_NATIVE_OVER_SYNC = {"mujoco": 1.35, "atari": 1.18, "classic": 2.7, "pixel": 10.3, "rover": 1.5}
 
-_EXTRAS = {"mujoco": "sim", "ale_py": "sim", "cv2": "sim", "imageio": "sim", "envpool": "envpool"}
+_EXTRAS = {"mujoco": "sim", "ale_py": "sim", "cv2": "sim", "imageio": "sim", "numba": "sim", "envpool": "envpool"}
 
 
 def _look_up(name: str) -> tuple[str, Family]:

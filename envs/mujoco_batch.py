@@ -119,7 +119,7 @@ class MujocoBatch:
             "rotations": self._rotations.copy(),
             "position": self._position.copy(),
             "observations": self._observations.copy(),
-            "generators": np.stack([_generator_words(g) for g in self._generators]),
+            "generators": np.stack([generator_words(g) for g in self._generators]),
         }
 
     def set_state(self, state: Mapping[str, Any]) -> Array:
@@ -140,7 +140,7 @@ class MujocoBatch:
         self._position = np.array(state["position"], np.float64)
         self._observations = np.array(state["observations"], np.float64)
         for generator, words in zip(self._generators, state["generators"], strict=True):
-            _set_generator(generator, words)
+            set_generator(generator, words)
         return self._observations.copy()
 
     def close(self) -> None:
@@ -199,7 +199,7 @@ class MujocoBatch:
             raise diverged(self.task, copy, int(self._elapsed[copy]), counts[copy])
 
 
-def _generator_words(generator: np.random.Generator) -> Array:
+def generator_words(generator: np.random.Generator) -> Array:
     """(6,) uint64 of a PCG64: its two 128-bit numbers by halves, then the buffered 32 bits."""
     state = generator.bit_generator.state
     numbers = (state["state"]["state"], state["state"]["inc"])
@@ -207,7 +207,7 @@ def _generator_words(generator: np.random.Generator) -> Array:
     return np.array([*halves, state["has_uint32"], state["uinteger"]], np.uint64)
 
 
-def _set_generator(generator: np.random.Generator, words: Array) -> None:
+def set_generator(generator: np.random.Generator, words: Array) -> None:
     if np.shape(words) != (_RNG_WORDS,):
         raise ValueError(f"a PCG64 state has {_RNG_WORDS} words, got shape {np.shape(words)}")
     high, low, inc_high, inc_low, has_uint32, uinteger = (int(word) for word in words)

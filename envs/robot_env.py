@@ -78,6 +78,7 @@ class RobotEnv(gymnasium.Env[dict[str, Array], Array]):
         self.observation_space = robot.observation_space
         self.action_space = robot.action_space
         self.metadata = {"render_modes": [], "units": dict(robot.units)}
+        self.dt = robot.dt  # recorders stamp steps with it
         self._reward = reward
         self._has_failed = has_failed
         self._prepare = prepare

@@ -31,7 +31,7 @@ class TaskInfo:
 
     @property
     def family(self) -> str:
-        """ "mujoco", "classic", "pixel" or "atari"."""
+        """ "mujoco", "classic", "pixel", "atari" or "rover"."""
         return self.name.partition(":")[0]
 
     @property
@@ -43,6 +43,9 @@ class TaskInfo:
 # Atari: 25 agent steps at 15 fps = 1.7 s. Episodes are cut at 3000 steps because Enduro's weather
 # changes soon after, and a change of background confuses a reward learnt from few labels.
 _ATARI = (25, 15, 3000)
+
+# The rover decides four times a second: 12 decisions are 3 s of driving, shown at twice the speed.
+_ROVER = (12, 8, 120)
 
 _TASKS = (
     TaskInfo(
@@ -173,6 +176,23 @@ _TASKS = (
         "atari:SpaceInvaders",
         *_ATARI,
         "Prefer the clip in which more invaders are shot. Being hit is bad.",
+    ),
+    TaskInfo(
+        "rover:Urban",
+        *_ROVER,
+        "Prefer the clip in which the rover gets further along smooth, paved or firm ground. Shaking over "
+        "lawn or cobble is worse, running into something is worst.",
+    ),
+    TaskInfo(
+        "rover:OffRoad",
+        *_ROVER,
+        "Prefer the clip in which the rover gets further over open ground and through thin grass. "
+        "Standing still in thick grass or against a tree is worst.",
+    ),
+    TaskInfo(
+        "rover:Indoor",
+        *_ROVER,
+        "Prefer the clip in which the rover gets further through rooms and doors without touching anything.",
     ),
 )
 

@@ -207,4 +207,4 @@ def test_nan_from_an_environment_is_an_error(fault: dict[str, int], what: str) -
 
 def test_every_family_is_in_the_list() -> None:
     families = {name.partition(":")[0] for name in ENVIRONMENTS}
-    assert families == {"mujoco", "classic", "pixel", "atari"}
+    assert families == {"mujoco", "classic", "pixel", "atari", "rover"}

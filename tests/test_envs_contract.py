@@ -17,7 +17,7 @@ SEED = 11
 
 def steps(name: str) -> int:
     """Enough that episodes end where they can be short, few where a step is slow."""
-    return {"atari": 25, "mujoco": 60}.get(task_info(name).family, 230)
+    return {"atari": 25, "mujoco": 60, "rover": 12}.get(task_info(name).family, 230)
 
 
 @pytest.fixture(params=[False, True], ids=["standard", "preferences"])

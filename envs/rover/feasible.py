@@ -50,13 +50,17 @@ class Passage:
         load()["kernel_plan"].sweep(cost, distance)
         return distance
 
-    def deepest_narrow(self) -> float:
-        """m from the innermost place too narrow to turn in to one that is wide enough."""
-        wide = _near(self.gap > WIDE, WIDE - CLEARANCE + SIDE)
+    def narrow_depth(self) -> Array:
+        """(r, c) m from a place too narrow to turn in to one that is wide enough; 0 elsewhere."""
+        wide = _spread(self.gap > WIDE) <= WIDE - CLEARANCE + SIDE
         distance = np.where(wide & self.free, 0.0, _UNREACHED)
         load()["kernel_plan"].sweep(np.where(self.free, SIDE, np.inf), distance)
-        reached = distance[self.free & (distance < _UNREACHED)]
-        return float(reached.max()) if len(reached) else 0.0
+        depth: Array = np.where(self.free & (distance < _UNREACHED), distance, 0.0)
+        return depth
+
+    def deepest_narrow(self) -> float:
+        """m of the deepest dead end, or way too narrow to turn in."""
+        return float(self.narrow_depth().max())
 
 
 def passage(
@@ -82,8 +86,8 @@ def passage(
         if solid.bottom - foot < 0.5 and solid.top - foot > 0.06:
             _lower(gap, solid)
     holds = np.array([kind.holds for kind in KINDS])[coarse]
-    for step in range(1, 7):
-        gap = np.where(_near(holds, step * SIDE - 1e-6), np.minimum(gap, (step - 1) * SIDE), gap)
+    if holds.any():
+        gap = np.minimum(gap, np.maximum(_spread(holds) - SIDE / 2, 0.0))
     return Passage(gap, np.array([kind.is_bumpy for kind in KINDS])[coarse])
 
 
@@ -108,23 +112,11 @@ def _lower(gap: Array, solid: Solid) -> None:
     gap[i0:i1, j0:j1] = np.minimum(gap[i0:i1, j0:j1], distance)
 
 
-def _near(mask: Array, reach: float) -> Array:
-    """Where a mask is set within `reach` m (a ball of the grid's cells)."""
-    steps = int(reach / SIDE)
-    found = mask.copy()
-    for di in range(-steps, steps + 1):
-        for dj in range(-steps, steps + 1):
-            if np.hypot(di, dj) * SIDE <= reach + 1e-9 and (di or dj):
-                shifted = np.zeros_like(mask)
-                ys, yd = (
-                    slice(max(-di, 0), len(mask) - max(di, 0)),
-                    slice(max(di, 0), len(mask) + min(di, 0)),
-                )
-                xs = slice(max(-dj, 0), mask.shape[1] - max(dj, 0))
-                xd = slice(max(dj, 0), mask.shape[1] + min(dj, 0))
-                shifted[yd, xd] = mask[ys, xs]
-                found |= shifted
-    return found
+def _spread(mask: Array) -> Array:
+    """(r, c) m to the nearest cell that is set."""
+    distance = np.where(mask, 0.0, _UNREACHED)
+    load()["kernel_plan"].sweep(np.full(mask.shape, SIDE), distance)
+    return distance
 
 
 def choose_trips(

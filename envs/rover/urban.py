@@ -145,7 +145,7 @@ def _kerbs(brush: Brush, ways: list[tuple[Array, float]], generator: np.random.G
     for places, width in ways:
         for a, b in itertools.pairwise(places):
             length = float(np.hypot(*(b - a)))
-            if length < 6.0 or generator.random() < 0.45:
+            if length < 7.0 or generator.random() < 0.45:
                 continue
             along = (b - a) / length
             side = np.array((-along[1], along[0])) * (1 if generator.random() < 0.5 else -1)

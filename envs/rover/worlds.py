@@ -7,12 +7,13 @@ from typing import Literal
 
 import numpy as np
 
+from envs.batch import Array
 from envs.rover import indoor, offroad, urban
-from envs.rover.feasible import DEEPEST, choose_trips, passage
+from envs.rover.feasible import DEEPEST, STRIDE, Passage, choose_trips, passage
 from envs.rover.ground import heights
 from envs.rover.light import indoor_light, outdoor_light
 from envs.rover.terrain import COBBLE, DIRT, KINDS, LAWN, PAVEMENT, RUTS, THICK_GRASS, THIN_GRASS
-from envs.rover.world import World
+from envs.rover.world import Solid, World
 
 Layout = Literal["urban", "offroad", "indoor"]
 Split = Literal["train", "validation", "test"]
@@ -57,6 +58,8 @@ def _draw(layout: Layout, name: str, generator: np.random.Generator) -> World | 
     place = {"urban": urban, "offroad": offroad, "indoor": indoor}[layout]
     kinds, solids, fence = place.lay_out(generator)
     free = passage(kinds, tuple(solids), fence)
+    if layout == "offroad":
+        free = _overgrow(kinds, solids, fence)
     if layout != "indoor" and free.deepest_narrow() > DEEPEST:
         return None
     near, far = place.TRIP
@@ -71,3 +74,16 @@ def _draw(layout: Layout, name: str, generator: np.random.Generator) -> World | 
     if layout == "urban":
         textures[PAVEMENT] = urban.PAVINGS[generator.choice(3, p=(0.6, 0.25, 0.15))]
     return World(name, ground, kinds, tuple(solids), fence, trips[0], trips[1], light, tuple(textures))
+
+
+def _overgrow(kinds: Array, solids: list[Solid], fence: tuple[float, float, float, float]) -> Passage:
+    """Lets thick grass fill the dead ends, in place; the planner's grid of what is left."""
+    for _ in range(4):
+        free = passage(kinds, tuple(solids), fence)
+        deep = free.narrow_depth() > DEEPEST
+        if not deep.any():
+            break
+        rows, columns = np.nonzero(np.kron(deep, np.ones((STRIDE, STRIDE), bool)))
+        inside = (rows < kinds.shape[0]) & (columns < kinds.shape[1])
+        kinds[rows[inside], columns[inside]] = THICK_GRASS
+    return free
