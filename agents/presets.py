@@ -145,8 +145,8 @@ PPO_CHEETAH = replace(
 """Little noise from the start, a short horizon."""
 
 PPO_PENDULUM = replace(PPO_CONTROL, gamma=0.95, linear_decay=False, entropy=0.01)
-"""The bonus keeps exploring while the learnt reward still moves (Christiano 2017, A.1): without it one
-seed in three fails on 100 labels."""
+"""The bonus keeps exploring while the learnt reward still moves (Christiano 2017, A.1): four seeds that
+failed on 100 labels without it did not with it. Others still do."""
 
 SAC_CONTROL = LearnerConfig(
     algorithm="sac",
@@ -178,7 +178,8 @@ A2C_ATARI = LearnerConfig(
 """Christiano 2017, A.2: synchronous A3C with 16 workers and RMSProp."""
 
 PPO_REACHER = replace(PPO_CONTROL, gamma=0.95, log_std_init=-2.0)
-"""Hardly any noise from the start: an arm that is thrown about learns to spin, and stays with it."""
+"""Hardly any noise from the start: an arm that is thrown about learns to spin, and stays with it. Better
+than PPO_BALANCE on 350 labels, worse on 700 and on the true reward."""
 
 A2C_PIXEL = replace(A2C_ATARI, n_steps=10, learning_rate=1.4e-3, gamma=0.95, clip_reward=False)
 """Small tasks seen as pictures: what an action does shows within a second."""
