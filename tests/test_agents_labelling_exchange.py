@@ -158,7 +158,7 @@ def test_what_was_taken_back_is_exported_only_on_demand(fresh: Open) -> None:
 
 
 def test_a_study_survives_the_way_through_a_file(fresh: Open) -> None:
-    """Into a database that knows the pairs alone: the same labels, the same queries open, the same golds."""
+    """Into a database that knows the pairs alone: the same labels, queries open and golds."""
     source, target = filled(fresh()), fresh()
     make_study(target, 30, overlap_share=0.3, repeat_share=0.2, gold_share=0.3)
     content = exported(source)
@@ -168,7 +168,8 @@ def test_a_study_survives_the_way_through_a_file(fresh: Open) -> None:
     assert {"train", "repeat", "gold"} == {label.kind for label in standing(source)}
     assert standing(target) == standing(source)
     assert target.query_keys("study", open_only=True) == source.query_keys("study", open_only=True)
-    assert target.golds("study") == source.golds("study")
+    asked = {label.key for label in standing(source) if label.kind == "gold"}
+    assert target.golds("study") == {key: "right" for key in asked}
     counts = source.counts("study"), target.counts("study")
     assert counts[0].labels == counts[1].labels
     assert counts[0].flagged == counts[1].flagged
@@ -540,11 +541,11 @@ def test_any_value_in_any_place_is_read_or_refused_in_words(data: st.DataObject)
 
 
 @pytest.mark.slow
-def test_a_hundred_thousand_labels_need_little_memory(tmp_path: Path) -> None:
+def test_a_large_study_needs_little_memory(tmp_path: Path) -> None:
     store = open_store(f"sqlite:///{tmp_path / 'large.db'}")
     make_study(store, 0)
     new_query = STUDY["new_query"]
-    count = 100_000
+    count = 20_000  # 9 MB of file
     for start in range(0, count, 5000):
         store.add_queries("study", [new_query(index) for index in range(start, start + 5000)])
     header = next(iter(export_ndjson(store, "study")))
@@ -563,4 +564,4 @@ def test_a_hundred_thousand_labels_need_little_memory(tmp_path: Path) -> None:
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     store.close()
-    assert peak < 30e6
+    assert peak < 15e6
