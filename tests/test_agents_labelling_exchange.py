@@ -169,7 +169,7 @@ def test_a_study_survives_the_way_through_a_file(fresh: Open) -> None:
     assert standing(target) == standing(source)
     assert target.query_keys("study", open_only=True) == source.query_keys("study", open_only=True)
     asked = {label.key for label in standing(source) if label.kind == "gold"}
-    assert target.golds("study") == {key: "right" for key in asked}
+    assert target.golds("study") == dict.fromkeys(asked, "right")
     counts = source.counts("study"), target.counts("study")
     assert counts[0].labels == counts[1].labels
     assert counts[0].flagged == counts[1].flagged
