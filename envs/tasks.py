@@ -157,7 +157,7 @@ _TASKS = (
     TaskInfo(
         "atari:Pong",
         *_ATARI,
-        "You are the green paddle on the right. Prefer the clip in which it scores more and loses fewer "
+        "You are the paddle on the right. Prefer the clip in which it scores more and loses fewer "
         "points; if nobody scores, the one that returns the ball more.",
     ),
     TaskInfo(
