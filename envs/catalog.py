@@ -247,7 +247,10 @@ _FAMILIES = {
 # and 1.32: Atari's gain is its threads. The array families are from `measure_backends`.
 _NATIVE_OVER_SYNC = {"mujoco": 1.35, "atari": 1.18, "classic": 2.7, "pixel": 10.3, "rover": 1.5}
 
-_EXTRAS = {"mujoco": "sim", "ale_py": "sim", "cv2": "sim", "imageio": "sim", "numba": "sim", "envpool": "envpool"}
+_EXTRAS = {
+    **dict.fromkeys(("mujoco", "ale_py", "cv2", "imageio", "numba"), "sim"),
+    "envpool": "envpool",
+}
 
 
 def _look_up(name: str) -> tuple[str, Family]:
