@@ -82,7 +82,7 @@ def draw(scene: Scene, shot: Shot, image: Any, depth: Any, owner: Any) -> None:
             dx = axes[2, 0] + a * axes[0, 0] + b * axes[1, 0]
             dy = axes[2, 1] + a * axes[0, 1] + b * axes[1, 1]
             dz = axes[2, 2] + a * axes[0, 2] + b * axes[1, 2]
-            t, what, bits, share = march(
+            t, what, kind, bits, share = march(
                 scene.field, origin[0], origin[1], origin[2], dx, dy, dz, min(depth[i, j], 400.0)
             )
             x, y = origin[0] + t * dx, origin[1] + t * dy
@@ -91,7 +91,7 @@ def draw(scene: Scene, shot: Shot, image: Any, depth: Any, owner: Any) -> None:
                 spread = pixel * t * math.sqrt(math.sqrt(a * a + b * b + 1.0) / slope)
                 red, green, blue = _ground(scene, x, y, spread)
             elif what == GRASS:
-                red, green, blue = _blade(scene, x, y, bits, share)
+                red, green, blue = _blade(scene, x, y, kind, bits, share)
             elif owner[i, j] >= 0:
                 t = depth[i, j]
                 red, green, blue = _solid(
@@ -192,11 +192,13 @@ def _ground(scene: Scene, x: float, y: float, spread: float) -> tuple[float, flo
     )
 
 
-def _blade(scene: Scene, x: float, y: float, bits: int, share: float) -> tuple[float, float, float]:
+def _blade(
+    scene: Scene, x: float, y: float, kind: int, bits: int, share: float
+) -> tuple[float, float, float]:
     cell = scene.field.cell
     rows, columns = scene.looks.shape
     ix, iy = min(max(int(x / cell), 0), columns - 1), min(max(int(y / cell), 0), rows - 1)
-    paint = scene.blade_paint[scene.looks[iy, ix]]
+    paint = scene.blade_paint[kind]
     light = scene.shade[iy, ix] * (1.0 / 170.0) * (0.55 + 0.45 * share)
     tone = (0.45 + 0.55 * share) * (0.75 + 0.5 * unit(bits >> 5))
     base = scene.light

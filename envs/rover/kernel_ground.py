@@ -28,12 +28,20 @@ class Field(NamedTuple):
     """(kinds, 5) float64: lowest and highest blade m, half width m, share of cells with any, blades a cell"""
     ceiling: float
     """m that nothing of the field rises above"""
+    soils: Any
+    """(R / 8, C / 8) float32 m, the highest ground of a block"""
+    covers: Any
+    """(R / 8, C / 8) uint8, kind of grass that most of a block has, or 0"""
+    thickness: Any
+    """(R / 8, C / 8) float32, blades that a ray meets on a metre through a block"""
+    detail: float
+    """m beyond which blades are met by chance, not one by one: they are far smaller than a pixel there"""
 
 
 def march(
     field: Field, ox: float, oy: float, oz: float, dx: float, dy: float, dz: float, limit: float
-) -> tuple[float, int, int, float]:
-    """(distance in lengths of the direction, what was met, a blade's hash, share of its height)."""
+) -> tuple[float, int, int, int, float]:
+    """(distance in lengths of the direction, what was met; of a blade: kind, hash, share of its height)."""
     cell = field.cell
     rows, columns = field.heights.shape
     dx = dx if abs(dx) > 1e-9 else 1e-9
@@ -51,7 +59,8 @@ def march(
     else:
         t = max(t, over)
     if t >= end:
-        return MISS, NOTHING, 0, 0.0
+        return MISS, NOTHING, 0, 0, 0.0
+    length = math.sqrt(dx * dx + dy * dy + dz * dz)
     side = cell * BLOCK
     per_side = 1.0 / side
     blocks_x, blocks_y = field.tops.shape[1], field.tops.shape[0]
@@ -71,11 +80,20 @@ def march(
         else:
             first, last = max(t, under), leave
         if first < last:
-            found, what, bits, share = _march_block(
-                field, ox, oy, oz, dx, dy, dz, inverse_x, inverse_y, first, last
-            )
-            if what != NOTHING:
-                return found, what, bits, share
+            near = first * length < field.detail
+            blade, kind, bits, share = MISS, 0, 0, 0.0
+            if not near and field.covers[by, bx] > 0:
+                blade, kind, bits, share = _meet_stand(
+                    field, bx, by, ox, oy, oz, dx, dy, dz, length, first, last
+                )
+            if near or min(oz + first * dz, oz + last * dz) <= field.soils[by, bx]:
+                found, what, fine_kind, fine_bits, fine_share = _march_block(
+                    field, ox, oy, oz, dx, dy, dz, inverse_x, inverse_y, first, last, near
+                )
+                if what != NOTHING and found < blade:
+                    return found, what, fine_kind, fine_bits, fine_share
+            if blade < MISS:
+                return blade, GRASS, kind, bits, share
         t = leave
         if next_x < next_y:
             bx += step_x
@@ -87,13 +105,13 @@ def march(
             next_y += delta_y
             if by < 0 or by >= blocks_y:
                 break
-    return MISS, NOTHING, 0, 0.0
+    return MISS, NOTHING, 0, 0, 0.0
 
 
 def _march_block(
     field: Field, ox: float, oy: float, oz: float, dx: float, dy: float, dz: float,
-    inverse_x: float, inverse_y: float, t: float, end: float,
-) -> tuple[float, int, int, float]:  # fmt: skip
+    inverse_x: float, inverse_y: float, t: float, end: float, blades: bool,
+) -> tuple[float, int, int, int, float]:  # fmt: skip
     cell = field.cell
     per_cell = 1.0 / cell
     heights = field.heights
@@ -120,13 +138,13 @@ def _march_block(
             if best != MISS:
                 best += t
         kind = field.grass[iy, ix]
-        if kind > 0 and low <= h00 + field.blades[kind, 1]:
+        if blades and kind > 0 and low <= h00 + field.blades[kind, 1]:
             for blade in range(int(field.blades[kind, 4])):
                 found, bits, share = _meet_blade(field, kind, blade, ix, iy, ox, oy, oz, dx, dy, dz)
                 if t - 0.05 < found < best and found < leave + 0.05:
-                    return found, GRASS, bits, share
+                    return found, GRASS, kind, bits, share
         if best != MISS:
-            return best, GROUND, 0, 0.0
+            return best, GROUND, 0, 0, 0.0
         t = leave
         if next_x < next_y:
             ix += step_x
@@ -138,7 +156,28 @@ def _march_block(
             next_y += delta_y
             if iy < 0 or iy >= rows - 1:
                 break
-    return MISS, NOTHING, 0, 0.0
+    return MISS, NOTHING, 0, 0, 0.0
+
+
+def _meet_stand(
+    field: Field, bx: int, by: int, ox: float, oy: float, oz: float, dx: float, dy: float, dz: float,
+    length: float, t: float, end: float,
+) -> tuple[float, int, int, float]:  # fmt: skip
+    """Grass far away: after how much of a block a ray meets a blade, by chance, but always the same."""
+    cell = field.cell
+    bits = hash3(int((ox + t * dx) / cell), int((oy + t * dy) / cell), int((oz + t * dz) * 16.0))
+    way = -math.log(unit(bits) + 1e-4) / field.thickness[by, bx]
+    t += way / length
+    if t >= end:
+        return MISS, 0, 0, 0.0
+    j = min(max(int((ox + t * dx) / cell), 0), field.heights.shape[1] - 1)
+    i = min(max(int((oy + t * dy) / cell), 0), field.heights.shape[0] - 1)
+    kind = field.covers[by, bx]
+    low, high = field.blades[kind, 0], field.blades[kind, 1]
+    share = (oz + t * dz - field.heights[i, j]) / (low + unit(bits >> 10) * (high - low))
+    if share < 0.0 or share > 1.0:
+        return MISS, 0, 0, 0.0
+    return t, kind, bits, share
 
 
 def _meet_cell(

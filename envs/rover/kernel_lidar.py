@@ -48,7 +48,7 @@ def scan(
         dx = c * axes[0, 0] + d * axes[1, 0]
         dy = c * axes[0, 1] + d * axes[1, 1]
         dz = c * axes[0, 2] + d * axes[1, 2]
-        t, what, _, _ = march(field, origin[0], origin[1], origin[2], dx, dy, dz, ranges[i])
+        t, what, _, _, _ = march(field, origin[0], origin[1], origin[2], dx, dy, dz, ranges[i])
         if what != NOTHING:
             ranges[i] = t
         if ranges[i] >= farthest or ranges[i] < nearest:

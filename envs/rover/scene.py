@@ -15,6 +15,9 @@ from envs.rover.terrain import KINDS, blade_table, grass_map, lidar_blade_table
 from envs.rover.textures import NAMES, atlas
 from envs.rover.world import CELL, Light, World
 
+DETAIL = 5.0
+"""m up to which a camera sees single blades of grass"""
+
 
 @dataclass(frozen=True)
 class Views:
@@ -34,8 +37,8 @@ def build_views(world: World) -> Views:
     """Takes some 20 ms for an off-road world: worth keeping while the world is used."""
     solids = np.array([solid.row() for solid in world.solids], np.float64).reshape(-1, 10)
     looks = np.array(world.looks or range(len(KINDS)), np.uint8)[world.kinds]
-    camera = build_field(world, looks, blade_table())
-    lidar = build_field(world, world.kinds, lidar_blade_table())
+    camera = build_field(world, looks, blade_table(), DETAIL)
+    lidar = build_field(world, world.kinds, lidar_blade_table(), np.inf)
     shade = np.empty(world.heights.shape, np.uint8)
     light = lighting(world.light)
     if world.light.roof > 0:
@@ -50,17 +53,33 @@ def build_views(world: World) -> Views:
     return Views(scene, lidar)
 
 
-def build_field(world: World, kinds: Array, blades: Array) -> Field:
+def build_field(world: World, kinds: Array, blades: Array, detail: float) -> Field:
     """What rays meet where the ground looks as `kinds` says."""
     grass = grass_map(kinds)
     tallest = blades[:, 1][grass].astype(np.float32)
-    rows, columns = grass.shape
-    share = np.random.default_rng(list(world.name.encode())).random((rows, columns), np.float32)
+    covers, thickness = _stands(grass, blades)
+    share = np.random.default_rng(list(world.name.encode())).random(grass.shape, np.float32)
     grass = np.where(share < blades[:, 3][grass], grass, 0).astype(np.uint8)
+    heights = world.heights
     return Field(
-        CELL, world.heights, _block_tops(world.heights, tallest), grass, blades,
-        float((world.heights + tallest).max()) + 1e-3,
+        CELL, heights, _block_tops(heights, tallest), grass, blades, float((heights + tallest).max()) + 1e-3,
+        _block_tops(heights, np.zeros_like(heights)), covers, thickness, detail,
     )  # fmt: skip
+
+
+def _stands(grass: Array, blades: Array) -> tuple[Array, Array]:
+    """(kind that most of each block has or 0, blades that a ray meets there on a metre)."""
+    rows, columns = (-(-(size - 1) // BLOCK) for size in grass.shape)
+    below, beside = rows * BLOCK - grass.shape[0], columns * BLOCK - grass.shape[1]
+    cut = np.pad(grass, ((0, max(below, 0)), (0, max(beside, 0))), "edge")[: rows * BLOCK, : columns * BLOCK]
+    covers, most = np.zeros((rows, columns), np.uint8), np.zeros((rows, columns))
+    for kind in np.unique(grass[grass > 0]):
+        share = (cut == kind).reshape(rows, BLOCK, columns, BLOCK).mean((1, 3))
+        covers = np.where(share > most, kind, covers).astype(np.uint8)
+        most = np.maximum(share, most)
+    # A blade tapers to a quarter: 1.25 half widths in the mean. Those per square metre make the density.
+    each = 1.25 * blades[:, 2] * blades[:, 3] * blades[:, 4] / CELL**2
+    return covers, np.maximum(most * each[covers], 1e-3).astype(np.float32)
 
 
 def _block_tops(heights: Array, tallest: Array) -> Array:
