@@ -1,0 +1,251 @@
+"""What happened to the robot, told from its own sensors alone: collision, bumpy, stuck, and where it went.
+
+One rule an event, all thresholds in LabelConfig. A step whose sensors were silent has an unknown label:
+no window learns from it. Torch-free: the robot's own recordings are labelled where they are.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from types import MappingProxyType
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agents.badgr.signals import (
+    Streams,
+    commands,
+    forward_speed,
+    late_steps,
+    odometry,
+    samples,
+    scan_points,
+)
+from envs.episode import Episode
+
+Array = NDArray[Any]
+
+VERSION = 1
+"""of the rules: raised whenever the same streams and thresholds would give other labels"""
+
+
+@dataclass(frozen=True)
+class LabelConfig:
+    """Thresholds of the labels. Sources: badgr specification 2.1 and 8.3; where it knows none, measured on
+    the simulated rover. Raises ValueError for values that mean nothing."""
+
+    streams: Streams = field(default_factory=Streams)
+    collision: Literal["lidar", "imu", "either"] = "either"
+    """lidar: an obstacle at the hull, which kerbs below its plane never are, and passable grass always;
+    imu: a blow, and the robot is held back from then on"""
+    clearance: float = 0.05
+    """m between the robot's outline and the nearest echo, below which it has hit something"""
+    sector: float = 200.0
+    """degrees around forward in which echoes count"""
+    echoes: int = 2
+    """so many of them must be that near: a single one may be noise"""
+    half_length: float = 0.254
+    half_width: float = 0.215
+    """m, half the outline"""
+    lidar_forward: float = 0.10
+    """m from the robot's origin to the lidar"""
+    blow: float = 0.30
+    """m/s lost within blow_seconds, against the direction of driving"""
+    blow_seconds: float = 0.04
+    blow_peak: float = 18.0
+    """m/s^2 that the deceleration must reach"""
+    motion: Literal["wheels", "velocity"] = "wheels"
+    """what tells how fast it really is. wheels: slipping wheels strain and turn slower than told, which is
+    measured without a slip; velocity: the stream of that name, of GPS or a camera"""
+    held: float = 0.95
+    """share of the commanded speed below which something holds the robot; about 0.3 for velocity"""
+    bumpy: float = 0.30
+    """rad/s, root mean square of the roll and pitch rates in a step; yaw is steering"""
+    bumpy_seconds: float = 1.25
+    """the median over so long counts: a single jolt does not make a lawn"""
+    settle_seconds: float = 0.5
+    """bumpiness is unknown so long after the beginning, when the robot may have been put down"""
+    stuck_command: float = 0.3
+    """m/s asked for at least"""
+    stuck_seconds: float = 1.5
+    """that it is held back without a pause"""
+    heading: Literal["gyro", "odometry"] = "gyro"
+    """where the position's heading comes from: skidding wheels turn less than they think"""
+    gap: float = 1.5
+    """steps longer than this many usual ones had a gap in their streams"""
+
+    def __post_init__(self) -> None:
+        for name, value in asdict(self).items():
+            if isinstance(value, (int, float)) and not (np.isfinite(value) and value > 0):
+                raise ValueError(f"{name} must be finite and above 0, got {value}")
+        if self.gap <= 1:
+            raise ValueError(f"gap must be above 1, a usual step, got {self.gap}")
+
+    def digest(self) -> str:
+        """Of the rules' version and all thresholds: labels with the same digest can be put together."""
+        content = json.dumps({"version": VERSION, **asdict(self)}, sort_keys=True)
+        return hashlib.sha256(content.encode()).hexdigest()[:16]
+
+
+URBAN = LabelConfig()
+"""Also where kerbs are below the lidar's plane"""
+OFF_ROAD = LabelConfig(collision="imu")
+
+
+@dataclass(frozen=True)
+class EventLabels:
+    """Labels of an episode of T steps; step t is what happened between observations t and t + 1.
+
+    events, known: {name: (T,) bool}; a label whose `known` is False says nothing. pose: (T + 1, 3) x m,
+    y m, heading rad by the robot's own reckoning, from where it began; moved: (T,) bool, False where the
+    way from pose t to t + 1 is not known; whole: (T,) bool, False where the stamps have a gap or the action
+    is not finite.
+    """
+
+    events: Mapping[str, Array]
+    known: Mapping[str, Array]
+    pose: Array
+    moved: Array
+    whole: Array
+
+    def __len__(self) -> int:
+        return len(self.moved)
+
+    @property
+    def position(self) -> Array:
+        """(T, 2) m after each step, in the frame of the first observation."""
+        there: Array = self.pose[1:, :2]
+        return there
+
+
+Detector = Callable[[Episode, LabelConfig], tuple[Array, Array]]
+"""Of an episode: label and whether it is known, (T,) bool each. Raises LabelError without its streams."""
+
+
+def label_episode(
+    episode: Episode, config: LabelConfig = URBAN, detectors: Mapping[str, Detector] | None = None
+) -> EventLabels:
+    """All events of an episode. detectors: by default DETECTORS; add your own events to a copy of it.
+
+    Raises LabelError when a needed stream is missing, of another shape or unit, or when stamps run back.
+    """
+    late = late_steps(episode, config.gap)
+    events, known = {}, {}
+    for name, detect in (DETECTORS if detectors is None else detectors).items():
+        happened, sure = detect(episode, config)
+        known[name] = sure & ~late
+        events[name] = happened & known[name]
+    pose, moved = odometry(episode, config.streams, config.heading)
+    return EventLabels(events, known, pose, moved & ~late, ~late)
+
+
+def collision(episode: Episode, config: LabelConfig) -> tuple[Array, Array]:
+    """By the rule that the configuration names."""
+    if config.collision == "lidar":
+        return collision_by_lidar(episode, config)
+    if config.collision == "imu":
+        return collision_by_imu(episode, config)
+    seen, heard = collision_by_lidar(episode, config)
+    struck, felt = collision_by_imu(episode, config)
+    return seen | struck, heard & felt
+
+
+def collision_by_lidar(episode: Episode, config: LabelConfig) -> tuple[Array, Array]:
+    """Something stands at the robot's outline at the end of the step."""
+    x, y, angle, heard = scan_points(episode, config.streams, config.lidar_forward)  # (T, B)
+    outside_x = np.maximum(np.abs(x) - config.half_length, 0)
+    outside_y = np.maximum(np.abs(y) - config.half_width, 0)
+    in_sector = np.abs(angle) <= np.deg2rad(config.sector) / 2
+    near = (np.hypot(outside_x, outside_y) < config.clearance) & in_sector
+    return near.sum(1) >= config.echoes, heard
+
+
+def collision_by_imu(episode: Episode, config: LabelConfig) -> tuple[Array, Array]:
+    """A blow after which the robot is held back, until it is not or drives another way.
+
+    Braking and thick grass take speed more slowly; a rut strikes as hard, but then the robot drives on.
+    """
+    speed, _ = commands(episode, config.streams)
+    acceleration, dt, felt = samples(episode, config.streams.acceleration, "m/s^2")  # (T, K, 3)
+    along = acceleration[..., 0] * np.sign(speed)[:, None]
+    along = along - np.median(along, axis=1, keepdims=True)  # gravity on a slope, and the sensor's bias
+    lost = -_windowed_sum(along * dt, max(round(config.blow_seconds / dt), 1)).min(axis=1)
+    struck = (lost >= config.blow) & (along.min(axis=1) <= -config.blow_peak)
+    held, seen = held_back(episode, config)
+    soon = held | np.append(held[1:], False)
+    same_way = np.append(True, speed[1:] * speed[:-1] > 0)
+    happened = np.zeros(len(episode), np.bool_)
+    lasts = False
+    for step in range(len(episode)):
+        lasts = bool((struck[step] and soon[step]) or (lasts and held[step] and same_way[step]))
+        happened[step] = lasts
+    return happened, felt & seen
+
+
+def held_back(episode: Episode, config: LabelConfig) -> tuple[Array, Array]:
+    """(T,) bool: it is told to drive and does not reach its speed; and whether that is known."""
+    told, _ = commands(episode, config.streams)
+    reached, seen = forward_speed(episode, config.streams, config.motion)
+    # Wheels are asked for their direction too; the velocity of GPS has another frame.
+    along = reached * np.sign(told) if config.motion == "wheels" else reached
+    return (np.abs(told) > 0.05) & (along < config.held * np.abs(told)), seen
+
+
+def bumpy(episode: Episode, config: LabelConfig) -> tuple[Array, Array]:
+    """The body rolls and pitches fast. Unknown while it is held back: who stands does not feel the ground."""
+    rates, _, felt = samples(episode, config.streams.gyro, "rad/s")  # (T, K, 3)
+    shaking = np.sqrt(np.square(rates[..., :2]).sum(-1).mean(1))
+    half = _steps_of(config.bumpy_seconds, episode) // 2
+    # The unknown must not count as still: it takes no part in the median.
+    around = np.pad(np.where(felt, shaking, np.nan), half, constant_values=np.nan)
+    views = np.lib.stride_tricks.sliding_window_view(around, 2 * half + 1)
+    middle = np.zeros(len(episode))
+    middle[felt] = np.nanmedian(views[felt], axis=1)
+    settled = episode.times[:-1] - episode.times[0] >= config.settle_seconds - 1e-9
+    held, seen = held_back(episode, config)
+    return middle > config.bumpy, felt & settled & seen & ~held
+
+
+def stuck(episode: Episode, config: LabelConfig) -> tuple[Array, Array]:
+    """Asked to drive, it stays where it is. Unknown while it has collided: that is why, then."""
+    speed, _ = commands(episode, config.streams)
+    held, seen = held_back(episode, config)
+    held &= np.abs(speed) > config.stuck_command
+    steps = _steps_of(config.stuck_seconds, episode)
+    happened = np.zeros(len(episode), np.bool_)
+    if len(episode) >= steps:
+        throughout = np.lib.stride_tricks.sliding_window_view(held, steps).all(-1)
+        for start in np.flatnonzero(throughout):
+            happened[start : start + steps] = True
+    hit, _ = collision(episode, config)
+    return happened, seen & ~hit
+
+
+DETECTORS: Mapping[str, Detector] = MappingProxyType({"collision": collision, "bumpy": bumpy, "stuck": stuck})
+"""The events that come with surefoot, by name."""
+
+
+def bumpy_threshold(smooth: list[Episode], config: LabelConfig = URBAN, margin: float = 1.25) -> float:
+    """rad/s for LabelConfig.bumpy, from drives over ground that counts as smooth: margin x their 80th
+    percentile (specification 8.3)."""
+    rms = []
+    for episode in smooth:
+        rates, _, felt = samples(episode, config.streams.gyro, "rad/s")
+        rms.append(np.sqrt(np.square(rates[felt][..., :2]).sum(-1).mean(1)))
+    return float(margin * np.percentile(np.concatenate(rms), 80))
+
+
+def _windowed_sum(values: Array, span: int) -> Array:
+    """Sums over `span` samples, of (T, K) values; a step sees the windows that end in it, (T, K)."""
+    flat = np.concatenate([np.zeros(span), values.ravel().astype(np.float64)]).cumsum()
+    summed: Array = (flat[span:] - flat[:-span]).reshape(values.shape)
+    return summed
+
+
+def _steps_of(seconds: float, episode: Episode) -> int:
+    usual = float(np.median(np.diff(episode.times))) if len(episode) else 1.0
+    return max(int(np.ceil(seconds / usual - 1e-6)), 1)

@@ -1,0 +1,177 @@
+"""The streams of a recorded drive, checked: presence, shape, unit, stamps. Silence is marked, not used.
+
+A frame t + 1 of an IMU stream holds the K samples of step t, (T + 1, K, 3); of a lidar the last scan,
+(T + 1, B), beam i at i / B of a turn to the left of forward; of the others the value at the frame.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from envs.episode import Episode
+
+Array = NDArray[Any]
+
+
+class LabelError(ValueError):
+    """A drive cannot be labelled: a stream is missing or is not what it should be."""
+
+
+@dataclass(frozen=True)
+class Streams:
+    """Which observation is which sensor."""
+
+    gyro: str = "imu_angular_velocity"
+    """rad/s about forward, left and up"""
+    acceleration: str = "imu_linear_acceleration"
+    """m/s^2 along forward, left and up, gravity's reaction included"""
+    lidar: str = "lidar"
+    """m; NaN, 0, inf or the lidar's range: no echo"""
+    odometry: str = "odometry"
+    """x m, y m, heading rad of the wheels' reckoning, and whatever follows them"""
+    wheels: str = "odometry_velocity"
+    """m/s forward by the wheels, and whatever follows it"""
+    velocity: str = "gps_velocity"
+    """m/s along two axes of the ground, by GPS or a camera"""
+    actions: tuple[str, ...] = ("angular_velocity", "linear_velocity")
+    """rad/s, m/s: the columns of the recorded actions"""
+
+
+def stream(episode: Episode, name: str) -> Array:
+    """An observation. Raises LabelError with the names there are."""
+    if name not in episode.observations:
+        raise LabelError(
+            f"the drive has no stream {name!r}, it has {', '.join(sorted(episode.observations))}: "
+            "name yours in LabelConfig.streams, or leave out the events that need it"
+        )
+    return np.asarray(episode.observations[name])
+
+
+def late_steps(episode: Episode, gap: float) -> Array:
+    """(T,) bool: steps that took more than `gap` usual ones, or whose action is not finite.
+
+    Raises LabelError when stamps run backwards, stand still or are not finite.
+    """
+    took = np.diff(episode.times)
+    wrong = np.flatnonzero(~(took > 0))
+    if len(wrong):
+        before, after = episode.times[wrong[0]], episode.times[wrong[0] + 1]
+        raise LabelError(
+            f"stamps do not run forwards: frame {wrong[0] + 1} is at {after} s after one at {before} s; "
+            "sort the recording by its sensors' own stamps, or cut it there"
+        )
+    usual = np.median(took) if len(took) else 1.0
+    finite = np.isfinite(np.asarray(episode.actions, np.float64)).reshape(len(episode), -1).all(1)
+    late: Array = (took > gap * usual) | ~finite
+    return late
+
+
+def commands(episode: Episode, streams: Streams) -> tuple[Array, Array]:
+    """(T,) m/s and (T,) rad/s asked for; what is not finite is 0."""
+    actions = np.asarray(episode.actions, np.float64)
+    if actions.ndim != 2 or actions.shape[1] != len(streams.actions):
+        raise LabelError(f"actions are {actions.shape}, expected {' and '.join(streams.actions)} a step")
+    missing = {"linear_velocity", "angular_velocity"} - set(streams.actions)
+    if missing:
+        raise LabelError(f"the actions lack {', '.join(sorted(missing))}: name their columns in Streams")
+    actions = np.where(np.isfinite(actions), actions, 0.0)
+    columns = [streams.actions.index(name) for name in ("linear_velocity", "angular_velocity")]
+    return actions[:, columns[0]], actions[:, columns[1]]
+
+
+def samples(episode: Episode, name: str, unit: Literal["m/s^2", "rad/s"]) -> tuple[Array, float, Array]:
+    """An IMU's samples in each step, (T, K, 3), their spacing in s, and (T,) bool: all samples were there.
+
+    What is not finite is given as 0. Raises LabelError where the numbers are in another unit.
+    """
+    values = stream(episode, name)[1:].astype(np.float64)
+    if values.ndim == 2:
+        values = values[:, None]
+    if values.ndim != 3 or values.shape[2] != 3:
+        raise LabelError(f"{name} has frames of {values.shape[1:]}, expected (samples, 3)")
+    felt = np.isfinite(values).all(axis=(1, 2))
+    if felt.any():
+        # Blows average out over a drive, gravity does not.
+        pull = float(np.linalg.norm(values[felt].mean((0, 1))))
+        if unit == "m/s^2" and not 4.0 < pull < 25.0:
+            raise LabelError(f"{name} is {pull:.3g} on average, expected gravity's 9.8 m/s^2: is it in g?")
+        turn = float(np.median(np.linalg.norm(values[felt], axis=-1)))
+        if unit == "rad/s" and turn > 10.0:
+            raise LabelError(f"{name} is {turn:.3g} rad/s half of the time: is it in degrees a second?")
+    usual = float(np.median(np.diff(episode.times))) if len(episode) else 1.0
+    finite = np.where(np.isfinite(values), values, 0.0)
+    return finite, usual / values.shape[1], np.asarray(felt)
+
+
+def scan_points(episode: Episode, streams: Streams, forward: float) -> tuple[Array, Array, Array, Array]:
+    """Echoes x, y in m from the robot's origin and their bearing in rad, each (T, B); no echo: far away.
+
+    The fourth, (T,) bool: the lidar spoke at all. forward: m from the origin to the lidar.
+    """
+    ranges = stream(episode, streams.lidar)[1:].astype(np.float64)
+    if ranges.ndim != 2 or ranges.shape[1] < 8:
+        raise LabelError(f"{streams.lidar} has frames of {ranges.shape[1:]}, expected the ranges of a turn")
+    echo = np.isfinite(ranges) & (ranges > 0)
+    if echo.any() and float(np.median(ranges[echo])) > 200.0:
+        raise LabelError(f"{streams.lidar} has a median of {np.median(ranges[echo]):.3g} m: is it in mm?")
+    angle = np.arange(ranges.shape[1]) * (2 * np.pi / ranges.shape[1])
+    angle = (angle + np.pi) % (2 * np.pi) - np.pi
+    far = np.where(echo, ranges, 1e6)
+    # A turn without any echo is the open field; one of NaN or 0 alone is a lidar that has fallen silent.
+    spoke = np.asarray((echo | np.isposinf(ranges)).any(1))
+    return forward + far * np.cos(angle), far * np.sin(angle), np.broadcast_to(angle, far.shape), spoke
+
+
+def forward_speed(
+    episode: Episode, streams: Streams, source: Literal["wheels", "velocity"]
+) -> tuple[Array, Array]:
+    """(T,) m/s, 0 where it is not known, and (T,) bool: it is. Of the velocity its size."""
+    name = streams.wheels if source == "wheels" else streams.velocity
+    values = stream(episode, name)[1:].astype(np.float64)
+    if values.ndim != 2 or (source == "velocity" and values.shape[1] < 2):
+        raise LabelError(f"{name} has frames of {values.shape[1:]}, expected m/s along its axes")
+    speed = values[:, 0] if source == "wheels" else np.hypot(values[:, 0], values[:, 1])
+    seen = np.isfinite(speed)
+    if seen.any() and float(np.median(np.abs(speed[seen]))) > 15.0:
+        raise LabelError(f"{name} is above 15 m/s half of the time: is it in another unit?")
+    return np.where(seen, speed, 0.0), seen
+
+
+def odometry(episode: Episode, streams: Streams, heading: Literal["gyro", "odometry"]) -> tuple[Array, Array]:
+    """Pose (T + 1, 3) from the first frame on, and (T,) bool: the way of the step is known.
+
+    heading "gyro": the wheels give the way along the robot, the gyro gives how far it turned.
+    """
+    reckoned = stream(episode, streams.odometry).astype(np.float64)
+    if reckoned.ndim != 2 or reckoned.shape[1] < 3:
+        raise LabelError(f"{streams.odometry} has frames of {reckoned.shape[1:]}, expected x, y, heading")
+    reckoned = reckoned[:, :3]
+    took = np.diff(episode.times)
+    steps = np.diff(reckoned, axis=0)
+    known = np.isfinite(steps).all(1)
+    speed = np.hypot(steps[:, 0], steps[:, 1]) / took
+    if known.any() and np.median(speed[known]) > 15.0:
+        raise LabelError(
+            f"{streams.odometry} moves {np.median(speed[known]):.3g} m/s half of the time: is it in m?"
+        )
+    known &= np.where(known, speed, np.inf) < 15.0  # a jump is a reset of the odometry, no drive
+    steps = np.where(known[:, None], steps, 0.0)
+    facing = np.where(np.isfinite(reckoned[:-1, 2]), reckoned[:-1, 2], 0.0)
+    turned = (steps[:, 2] + np.pi) % (2 * np.pi) - np.pi
+    # In the robot's frame in mid-step: the way is an arc, and its chord points half-way round.
+    middle = facing + turned / 2
+    along = steps[:, 0] * np.cos(middle) + steps[:, 1] * np.sin(middle)
+    aside = steps[:, 1] * np.cos(middle) - steps[:, 0] * np.sin(middle)
+    if heading == "gyro":
+        rates, _, felt = samples(episode, streams.gyro, "rad/s")
+        turned, known = rates[..., 2].mean(1) * took, known & felt
+    pose = np.zeros((len(episode) + 1, 3))
+    pose[1:, 2] = np.cumsum(turned)
+    middle = pose[:-1, 2] + turned / 2
+    pose[1:, 0] = np.cumsum(along * np.cos(middle) - aside * np.sin(middle))
+    pose[1:, 1] = np.cumsum(along * np.sin(middle) + aside * np.cos(middle))
+    return pose, known
