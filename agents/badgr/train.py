@@ -1,0 +1,298 @@
+"""Training of the event predictor: a run that resumes bit for bit and ends with the robot's model file."""
+
+from __future__ import annotations
+
+import copy
+import json
+import logging
+import math
+import time
+from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from agents.badgr.config import BadgrConfig
+from agents.badgr.events import Detector
+from agents.badgr.experience import Experience, load_experience
+from agents.badgr.export import check_parity, export_model
+from agents.badgr.losses import event_losses, position_loss, weight_decay
+from agents.badgr.measure import Measurement, measure
+from agents.badgr.model_file import write_model
+from agents.badgr.network import RELEASED_CODE, EventPredictor, NetworkConfig
+from agents.badgr.windows import Batch
+from agents.checkpoint import latest_checkpoint, load_checkpoint, save_checkpoint
+from agents.configs import config_to_json
+from agents.interrupts import RunStopped, StopSignal
+from agents.progress import Progress
+from agents.rl import RunningMeans, crossed
+from agents.runs import Run, open_run, start_run, write_json
+
+logger = logging.getLogger(__name__)
+
+MODEL_FILE = "predictor.model"
+"""in the run's folder: what a robot is given"""
+DRIVES_FILE = "drives.json"
+"""in the run's folder: which drives it trains and measures on"""
+PARITY_FRAMES, PARITY_CANDIDATES = 16, 64
+
+
+class TrainingError(RuntimeError):
+    """Training cannot go on; the message says what to change."""
+
+
+def train_badgr(
+    config: BadgrConfig,
+    path: Path | str,
+    resume: bool = False,
+    quiet: bool = False,
+    tensorboard: bool = True,
+    *,
+    detectors: Mapping[str, Detector] | None = None,
+) -> dict[str, Any]:
+    """Trains to the end, or goes on from the newest checkpoint; writes predictor.model and summary.json.
+
+    detectors: events of your own beside events.DETECTORS; see label_dataset. Returns the summary. Raises
+    RunStopped after Ctrl-C or SIGTERM, when all is saved.
+    """
+    path = Path(path)
+    begun = resume and (path / "run.json").exists()
+    run = open_run(path, tensorboard) if begun else start_run(path, config, config.seed, tensorboard)
+    with run, StopSignal() as stop:
+        run.acquire()
+        training = BadgrTraining(config, run, quiet, detectors)
+        return training.run(stop)
+
+
+class BadgrTraining:
+    """One run in progress."""
+
+    def __init__(
+        self,
+        config: BadgrConfig,
+        record: Run,
+        quiet: bool = False,
+        detectors: Mapping[str, Detector] | None = None,
+    ) -> None:
+        self.config, self.record, self.quiet = config, record, quiet
+        self.device, self.autocast = _device(config)
+        self.experience = self._load(detectors)
+        torch.manual_seed(config.seed)
+        layers = RELEASED_CODE if config.released_code else NetworkConfig()
+        self.network = EventPredictor(config.spec, layers).to(self.device)
+        self.optimizer = torch.optim.Adam(self.network.parameters(), lr=config.learning_rate)
+        self.step = 0
+        self.means = RunningMeans()
+        self._best_loss, self._best_step = math.inf, 0
+        self._best: dict[str, Tensor] = {}
+        self._event_weights = self._per_event(config.event_weights)
+        self._positive_weights = self._per_event(config.positive_weights)
+        self._cpu, self._wall = -time.process_time(), -time.monotonic()
+
+    def run(self, stop: StopSignal) -> dict[str, Any]:
+        if not self._resume():
+            self.record.rewind(0)
+        steps = self.config.steps
+        with (
+            Progress("badgr", steps, done=self.step, quiet=self.quiet) as progress,
+            ThreadPoolExecutor(1) as loader,
+        ):
+            # A batch depends on its step alone: one is loaded ahead, and resuming needs no state of it.
+            ahead: Future[Batch] = loader.submit(self._batch, self.step)
+            while self.step < steps:
+                batch = ahead.result()
+                if self.step + 1 < steps:
+                    ahead = loader.submit(self._batch, self.step + 1)
+                self._iterate(batch, progress)
+                if stop.asked and self.step < steps:
+                    self._checkpoint()
+                    raise RunStopped(
+                        f"stopped at step {self.step:,} of {steps:,}, all is saved; "
+                        f"go on with: surefoot resume {self.record.path}"
+                    )
+        return self._finish()
+
+    def _iterate(self, batch: Batch, progress: Progress) -> None:
+        config, before = self.config, self.step
+        metrics = self._train(batch)
+        self.step += 1
+        self.means.add(metrics)
+        if crossed(before, self.step, config.steps, config.log_rows):
+            self.record.log(self.step, self.means.take())
+        if crossed(before, self.step, config.steps, config.evaluations):
+            self._evaluate(progress)
+        if crossed(before, self.step, config.steps, config.checkpoints) and self.step < config.steps:
+            self._checkpoint()
+        progress.update(self.step, loss=metrics["train/loss"])
+
+    def _batch(self, step: int) -> Batch:
+        rng = np.random.default_rng([self.config.seed, step])
+        windows = self.experience.training
+        return windows.batch(windows.draw(rng, self.config.batch_size), rng)
+
+    def _train(self, batch: Batch) -> dict[str, float]:
+        """One optimiser step."""
+        config = self.config
+
+        def moved(values: Any) -> Tensor:
+            return torch.from_numpy(values).to(self.device, non_blocking=True)
+
+        self.network.train()
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast):
+            logits, position = self.network(moved(batch.images), moved(batch.actions))
+        labels, mask = moved(batch.labels), moved(batch.mask)
+        events = event_losses(logits.float(), labels, mask, self._positive_weights)
+        place = position_loss(position.float(), moved(batch.position), moved(batch.position_mask))
+        decay = weight_decay(self.network)
+        loss = (
+            (self._event_weights * events).sum()
+            + config.position_weight * place
+            + config.weight_decay * decay
+        )
+        value = float(loss.detach())
+        if not math.isfinite(value):
+            raise TrainingError(
+                f"the loss is {value} in step {self.step + 1}: lower learning_rate, and check the drives' "
+                "odometry for jumps"
+            )
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self.optimizer.step()
+        per_event = zip(config.spec.events, events.detach().tolist(), strict=True)
+        return {
+            "train/loss": value,
+            "train/position": float(place.detach()),
+            "train/weight_decay": float(decay.detach()),
+            **{f"train/{name}": number for name, number in per_event},
+        }
+
+    def _measure(self, windows: int) -> Measurement:
+        return measure(
+            self.network,
+            self.experience.holdout,
+            windows,
+            device=self.device,
+            event_weights=self._event_weights,
+            position_weight=self.config.position_weight,
+        )
+
+    def _evaluate(self, progress: Progress) -> None:
+        measured = self._measure(self.config.holdout_windows)
+        self.record.log(self.step, measured.metrics())
+        if measured.loss < self._best_loss:
+            self._best_loss, self._best_step = measured.loss, self.step
+            self._best = copy.deepcopy(self.network.state_dict())
+        areas = ", ".join(f"{name} {score.auroc:.3f}" for name, score in measured.events.items())
+        progress.say(f"step {self.step:,}: hold-out loss {measured.loss:.4f}, AUROC {areas}")
+
+    def _finish(self) -> dict[str, Any]:
+        """The checkpoint comes first: a finished run that is resumed measures and exports again."""
+        self._checkpoint()
+        if self.config.keep == "best" and self._best:
+            self.network.load_state_dict(self._best)
+        measured = self._measure(4 * self.config.holdout_windows)
+        network = copy.deepcopy(self.network).cpu()
+        model = export_model(network)
+        spec, holdout = self.config.spec, self.experience.holdout
+        rng = np.random.default_rng([self.config.seed, 0xF11E])
+        frames = holdout.batch(rng.integers(len(holdout), size=PARITY_FRAMES), rng).images
+        shape = (PARITY_CANDIDATES, spec.horizon, len(spec.actions))
+        parity = check_parity(network, model, frames, rng.uniform(spec.low, spec.high, shape))
+        write_model(self.record.path / MODEL_FILE, model)
+        training = self.experience.training
+        summary = {
+            "kind": "badgr",
+            "seed": self.config.seed,
+            "steps": self.step,
+            "exported_step": self._best_step if self.config.keep == "best" else self.step,
+            "model": MODEL_FILE,
+            "device": str(self.device),
+            "labels": self.config.labels.digest(),
+            "drives": len(self.experience.training_ids),
+            "holdout_drives": len(self.experience.holdout_ids),
+            "windows": len(training),
+            "holdout_windows": len(holdout),
+            "shares": {name: training.share(name) for name in spec.events},
+            "dropped": dict(training.dropped),
+            "measured": measured.to_json(),
+            "parity": config_to_json(parity),
+            "cpu_seconds": self._cpu + time.process_time(),
+            "wall_seconds": self._wall + time.monotonic(),
+        }
+        write_json(self.record.path / "summary.json", summary)
+        return summary
+
+    def _checkpoint(self) -> None:
+        state = {
+            "network": dict(self.network.state_dict()),
+            "optimizer": _named(self.optimizer.state_dict()),
+            "means": self.means.state_dict(),
+            "best": {"loss": self._best_loss, "step": self._best_step, "network": dict(self._best)},
+            "metrics_position": self.record.metrics_position(),
+            "cpu_seconds": self._cpu + time.process_time(),
+            "wall_seconds": self._wall + time.monotonic(),
+        }
+        save_checkpoint(self.record.checkpoints, self.step, state)
+
+    def _resume(self) -> bool:
+        newest = latest_checkpoint(self.record.checkpoints)
+        if newest is None:
+            return False
+        state = load_checkpoint(newest)
+        self.network.load_state_dict(state["network"])
+        self.optimizer.load_state_dict(_numbered(state["optimizer"]))
+        self.means.load_state_dict(state["means"])
+        best = state["best"]
+        self._best_loss, self._best_step = best["loss"], best["step"]
+        self._best = {name: values.to(self.device) for name, values in best["network"].items()}
+        self.step = int(newest.name.removeprefix("step_"))
+        self.record.rewind(state["metrics_position"], step=self.step + 1)
+        self._cpu += state["cpu_seconds"]
+        self._wall += state["wall_seconds"]
+        return True
+
+    def _load(self, detectors: Mapping[str, Detector] | None) -> Experience:
+        """The drives that the run began with, though others may have been recorded since."""
+        file = self.record.path / DRIVES_FILE
+        if file.exists():
+            drives = json.loads(file.read_text(encoding="utf-8"))
+            return load_experience(self.config, detectors, (drives["training"], drives["holdout"]))
+        experience = load_experience(self.config, detectors)
+        write_json(file, {"training": list(experience.training_ids), "holdout": list(experience.holdout_ids)})
+        return experience
+
+    def _per_event(self, weights: Mapping[str, float]) -> Tensor:
+        """(K,); a weight for an event that the model does not have is left out."""
+        return torch.tensor([weights.get(name, 1.0) for name in self.config.spec.events], device=self.device)
+
+
+def _device(config: BadgrConfig) -> tuple[torch.device, bool]:
+    """The device, and whether products run in bfloat16. Raises ValueError for what is not there."""
+    name = config.device
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name.startswith("cuda") and not torch.cuda.is_available():
+        raise ValueError(f"device {config.device} was asked for, and there is no GPU here: take cpu or auto")
+    device = torch.device(name)
+    if config.precision == "bfloat16" and device.type != "cuda":
+        raise ValueError(f"precision bfloat16 needs a GPU, the device is {device}: take float32 or auto")
+    return device, device.type == "cuda" and config.precision != "float32"
+
+
+def _named(state: Mapping[str, Any]) -> dict[str, Any]:
+    """An optimiser's state with text for keys, as checkpoints have them."""
+    return {
+        "state": {str(index): dict(values) for index, values in state["state"].items()},
+        "param_groups": list(state["param_groups"]),
+    }
+
+
+def _numbered(state: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "state": {int(index): values for index, values in state["state"].items()},
+        "param_groups": state["param_groups"],
+    }
