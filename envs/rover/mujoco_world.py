@@ -31,7 +31,8 @@ def world_model(world: World, *, picture: bool = False) -> Any:
     width, depth = world.size
     ground = f"""<asset><hfield name="ground" nrow="{rows}" ncol="{columns}"
  size="{width / 2} {depth / 2} {span} {_BELOW}"/>{_ground_texture(world) if picture else ""}</asset>
-<visual><global offwidth="1280" offheight="960"/><quality shadowsize="2048"/></visual><!--geoms-->
+<visual><global offwidth="1280" offheight="960"/><quality shadowsize="2048"/>
+<map znear="0.001"/></visual><!--geoms-->
 <geom name="ground" type="hfield" hfield="ground" pos="{width / 2} {depth / 2} {low}" contype="0"
  conaffinity="1" friction="0.8" {'material="ground"' if picture else ""}/>
 {_roof(world)}{_sun(world) if picture else ""}
@@ -117,4 +118,5 @@ def _colours(world: World) -> np.ndarray:
     u = (x / TEXTURE_METRES * level).astype(int) % level
     v = (y / TEXTURE_METRES * level).astype(int) % level
     tints = np.array(world.light.ground_tint or [(1.0, 1.0, 1.0)] * len(KINDS))[looks]
-    return np.clip(atlas()[chosen, start + v * level + u] * tints, 0, 255).astype(np.uint8)
+    texels = np.clip(atlas()[chosen, start + v * level + u] * tints, 0, 255).astype(np.uint8)
+    return np.ascontiguousarray(texels[::-1])  # OpenGL lays the first row along the far side

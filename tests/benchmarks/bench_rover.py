@@ -156,9 +156,8 @@ def main() -> None:
     gl = choose_gl()  # before mujoco is imported
     cores = min(usable_cores(), 2)
     load_average = f", load {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else ""
-    print(
-        f"{platform.machine()}, {os.cpu_count()} cores{load_average}, Python {platform.python_version()}, OpenGL: {gl}"
-    )
+    machine = f"{platform.machine()}, {os.cpu_count()} cores{load_average}"
+    print(f"{machine}, Python {platform.python_version()}, OpenGL: {gl}")
     results: dict[str, float] = {}
     layouts = LAYOUTS[:2] if quick else LAYOUTS
     print(f"{'':34}{'a wall second':>16}{'a CPU second':>16}")
