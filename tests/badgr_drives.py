@@ -88,6 +88,8 @@ def toy_drive(seed: int, steps: int = 10) -> Episode:
     done = np.array(actions, np.float32)
     observations = {name: np.stack([frame[name] for frame in frames]) for name in frames[0]}
     observations["odometry_velocity"] = np.concatenate([[[0.0, 0.0]], done[:, ::-1]])
+    if hit:
+        observations["odometry_velocity"][-1, 0] *= 0.5
     observations[GYRO][1:, :, 2] = done[:, None, 0]
     times = np.arange(len(frames)) * STEP
     truth = {"collision": np.zeros(len(done), bool), "bumpy": np.full(len(done), rough)}

@@ -23,6 +23,9 @@ changed, quiet_drive, stream = (toy[name] for name in ("changed", "quiet_drive",
 record_toy, toy_drive = toy["record_toy"], toy["toy_drive"]
 
 
+BY_LIDAR = replace(URBAN, collision="lidar")
+
+
 def struck(at: int, *, held: bool = True, loss: float = 0.8, samples: int = 3) -> Episode:
     """A quiet drive that loses speed in step `at`, and from then on drives on or is held."""
     drive = quiet_drive()
@@ -52,7 +55,7 @@ def test_an_echo_at_the_outline_is_a_collision_one_behind_or_further_off_is_none
     drive = quiet_drive()
     scans = stream(drive, "lidar")
     scans[8, [bearing - 1, bearing, bearing + 1]] = distance
-    labels = label_episode(changed(drive, lidar=scans), replace(URBAN, collision="lidar"))
+    labels = label_episode(changed(drive, lidar=scans), BY_LIDAR)
     assert labels.events["collision"].tolist() == [step == 7 and hit for step in range(20)]
 
 
@@ -60,7 +63,7 @@ def test_a_single_echo_is_noise() -> None:
     drive = quiet_drive()
     scans = stream(drive, "lidar")
     scans[8, 0] = 0.15
-    assert not label_episode(changed(drive, lidar=scans)).events["collision"].any()
+    assert not label_episode(changed(drive, lidar=scans), BY_LIDAR).events["collision"].any()
 
 
 def test_a_blow_that_holds_the_robot_is_a_collision_until_it_drives_another_way() -> None:
@@ -87,26 +90,32 @@ def test_not_every_jolt_is_a_collision(drive: Episode, why: str) -> None:
     assert not label_episode(drive, OFF_ROAD).events["collision"].any(), why
 
 
-def test_off_road_labels_pass_grass_that_a_lidar_takes_for_a_wall() -> None:
+def test_who_drives_on_passes_grass_that_a_lidar_takes_for_a_wall() -> None:
     drive = quiet_drive()
     scans = stream(drive, "lidar")
     scans[5:12, :10] = 0.16
     grass = changed(drive, lidar=scans)
-    assert label_episode(grass, URBAN).events["collision"].sum() == 7
-    assert not label_episode(grass, OFF_ROAD).events["collision"].any()
+    assert label_episode(grass, BY_LIDAR).events["collision"].sum() == 7
+    for config in (URBAN, OFF_ROAD):
+        assert not label_episode(grass, config).events["collision"].any()
 
 
-def test_either_is_one_or_the_other() -> None:
-    scans = stream(quiet_drive(), "lidar")
-    scans[3, :3] = 0.16
-    both = changed(struck(10), lidar=scans)
+def test_what_is_at_the_hull_or_struck_it_and_holds_the_robot_is_a_collision() -> None:
+    """A wall that it leans on from step 2 to 5, grass in step 7, a kerb that strikes it in step 10."""
+    drive = struck(10)
+    scans, wheels = stream(drive, "lidar"), stream(drive, "odometry_velocity")
+    scans[[3, 4, 8], :3] = 0.16  # one scan of the wall is lost
+    wheels[4:7, 0] = 0.5
+    both = changed(drive, lidar=scans, odometry_velocity=wheels)
     found = {
-        rule: set(np.flatnonzero(label_episode(both, replace(URBAN, collision=rule)).events["collision"]))
+        rule: np.flatnonzero(label_episode(both, replace(URBAN, collision=rule)).events["collision"]).tolist()
         for rule in ("lidar", "imu", "either")
     }
-    assert found["lidar"] == {2}
-    assert found["imu"] == set(range(10, 20))
-    assert found["either"] == found["lidar"] | found["imu"]
+    assert found == {
+        "lidar": [2, 3, 7],
+        "imu": list(range(10, 20)),
+        "either": [2, 3, 4, 5, *range(10, 20)],
+    }
 
 
 def test_bumpy_is_roll_and_pitch_and_not_steering() -> None:
@@ -202,7 +211,7 @@ def test_beams_without_an_echo_are_open_space() -> None:
     drive = quiet_drive()
     scans = stream(drive, "lidar")
     scans[4], scans[5], scans[6, ::2], scans[7] = np.inf, 0.0, np.nan, 0.0
-    labels = label_episode(changed(drive, lidar=scans))
+    labels = label_episode(changed(drive, lidar=scans), BY_LIDAR)
     assert not labels.events["collision"].any()
     assert np.flatnonzero(~labels.known["collision"]).tolist() == [4, 6]  # not one beam spoke
 
@@ -384,7 +393,7 @@ def test_steps_of_a_reset_do_not_count_in_the_report() -> None:
     resetting, truth = np.zeros(20, bool), np.zeros(20, bool)
     resetting[6:], truth[4:6] = True, True
     drive = changed(quiet_drive(), lidar=scans, info={"collision": truth, "resetting": resetting})
-    score = label_report([(drive, label_episode(drive))], tolerance=0)["collision"]
+    score = label_report([(drive, label_episode(drive, BY_LIDAR))], tolerance=0)["collision"]
     assert (score.precision, score.recall, score.labelled) == (1.0, 1.0, 2)
 
 

@@ -31,10 +31,14 @@ class BadgrConfig:
     batch_size: int = 32
     learning_rate: float = 1e-4
     """of Adam, constant"""
-    event_weights: Mapping[str, float] = field(default_factory=lambda: {"collision": 2.0})
+    event_weights: Mapping[str, float] = field(
+        default_factory=lambda: {"collision": 2.0, "bumpy": 1.0, "stuck": 1.0}
+    )
     """weight of each event's loss; 1 where none is given"""
-    positive_weights: Mapping[str, float] = field(default_factory=dict)
-    """factor on the steps in which an event happens; 1 where none is given"""
+    positive_weights: Mapping[str, float] = field(
+        default_factory=lambda: {"collision": 1.0, "bumpy": 1.0, "stuck": 1.0}
+    )
+    """factor on the steps in which an event happens; 1 where none is given (released code: bumpy 0.2)"""
     position_weight: float = 1.0
     weight_decay: float = 1e-2
     """of the mean square of the kernels"""

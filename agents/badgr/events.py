@@ -40,8 +40,9 @@ class LabelConfig:
 
     streams: Streams = field(default_factory=Streams)
     collision: Literal["lidar", "imu", "either"] = "either"
-    """lidar: an obstacle at the hull, which kerbs below its plane never are, and passable grass always;
-    imu: a blow, and the robot is held back from then on"""
+    """lidar: an obstacle at the hull, the paper's urban rule; passable grass is one too, a kerb below the
+    lidar's plane never. imu: a blow, and the robot is held back from then on. either: what stands at the
+    hull or struck it, and holds it back"""
     clearance: float = 0.05
     """m between the robot's outline and the nearest echo, below which it has hit something"""
     sector: float = 200.0
@@ -146,15 +147,16 @@ def label_episode(
 def collision(episode: Episode, config: LabelConfig) -> tuple[Array, Array]:
     """By the rule that the configuration names."""
     if config.collision == "lidar":
-        return collision_by_lidar(episode, config)
-    if config.collision == "imu":
-        return collision_by_imu(episode, config)
-    seen, heard = collision_by_lidar(episode, config)
-    struck, felt = collision_by_imu(episode, config)
-    return seen | struck, heard & felt
+        return near_by_lidar(episode, config)
+    met, felt = blows(episode, config)
+    if config.collision == "either":
+        near, heard = near_by_lidar(episode, config)
+        met, felt = met | near, felt & heard
+    held, seen = held_back(episode, config)
+    return _lasting(met, held, commands(episode, config.streams)[0]), felt & seen
 
 
-def collision_by_lidar(episode: Episode, config: LabelConfig) -> tuple[Array, Array]:
+def near_by_lidar(episode: Episode, config: LabelConfig) -> tuple[Array, Array]:
     """Something stands at the robot's outline at the end of the step."""
     x, y, angle, heard = scan_points(episode, config.streams, config.lidar_forward)  # (T, B)
     outside_x = np.maximum(np.abs(x) - config.half_length, 0)
@@ -164,26 +166,14 @@ def collision_by_lidar(episode: Episode, config: LabelConfig) -> tuple[Array, Ar
     return near.sum(1) >= config.echoes, heard
 
 
-def collision_by_imu(episode: Episode, config: LabelConfig) -> tuple[Array, Array]:
-    """A blow after which the robot is held back, until it is not or drives another way.
-
-    Braking and thick grass take speed more slowly; a rut strikes as hard, but then the robot drives on.
-    """
+def blows(episode: Episode, config: LabelConfig) -> tuple[Array, Array]:
+    """Speed is lost at one blow. Braking and thick grass take it more slowly; ruts strike as hard."""
     speed, _ = commands(episode, config.streams)
     acceleration, dt, felt = samples(episode, config.streams.acceleration, "m/s^2")  # (T, K, 3)
     along = acceleration[..., 0] * np.sign(speed)[:, None]
     along = along - np.median(along, axis=1, keepdims=True)  # gravity on a slope, and the sensor's bias
     lost = -_windowed_sum(along * dt, max(round(config.blow_seconds / dt), 1)).min(axis=1)
-    struck = (lost >= config.blow) & (along.min(axis=1) <= -config.blow_peak)
-    held, seen = held_back(episode, config)
-    soon = held | np.append(held[1:], False)
-    same_way = np.append(True, speed[1:] * speed[:-1] > 0)
-    happened = np.zeros(len(episode), np.bool_)
-    lasts = False
-    for step in range(len(episode)):
-        lasts = bool((struck[step] and soon[step]) or (lasts and held[step] and same_way[step]))
-        happened[step] = lasts
-    return happened, felt & seen
+    return (lost >= config.blow) & (along.min(axis=1) <= -config.blow_peak), felt
 
 
 def held_back(episode: Episode, config: LabelConfig) -> tuple[Array, Array]:
@@ -237,6 +227,19 @@ def bumpy_threshold(smooth: list[Episode], config: LabelConfig = URBAN, margin: 
         rates, _, felt = samples(episode, config.streams.gyro, "rad/s")
         rms.append(np.sqrt(np.square(rates[felt][..., :2]).sum(-1).mean(1)))
     return float(margin * np.percentile(np.concatenate(rms), 80))
+
+
+def _lasting(met: Array, held: Array, speed: Array) -> Array:
+    """(T,) bool: what was met holds the robot now or in the next step, and from then on until it no longer
+    does, or the robot drives another way."""
+    soon = held | np.append(held[1:], False)
+    same_way = np.append(False, speed[1:] * speed[:-1] > 0)
+    happened = np.zeros(len(met), np.bool_)
+    lasts = False
+    for step in range(len(met)):
+        lasts = bool((met[step] and soon[step]) or (lasts and held[step] and same_way[step]))
+        happened[step] = lasts
+    return happened
 
 
 def _windowed_sum(values: Array, span: int) -> Array:
