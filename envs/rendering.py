@@ -100,22 +100,24 @@ def render_physics(name: str, physics: Array, height: int = 256, width: int = 25
 def frames_from_observations(observations: Array, height: int = 256, width: int = 256) -> Array:
     """Frames (T, height, width, 3) uint8 of what an agent saw, its pixels enlarged unblurred.
 
-    observations: gray, uint8; (T, H, W), or stacks (T, C, H, W) of which the newest, last one is shown.
+    observations: uint8; gray (T, H, W), or stacks of gray (T, C, H, W) of which the newest, last one is
+    shown; or colours (T, H, W, 3).
     """
     from PIL import Image
 
     observations = np.asarray(observations)
     if observations.dtype != np.uint8 or observations.ndim not in (3, 4):
         raise ValueError(
-            "frames_from_observations expects uint8 of shape (T, H, W) or (T, C, H, W), "
+            "frames_from_observations expects uint8 of shape (T, H, W), (T, C, H, W) or (T, H, W, 3), "
             f"got {observations.dtype} {observations.shape}"
         )
-    newest = observations[:, -1] if observations.ndim == 4 else observations
+    # No stack is as deep as a picture is high.
+    coloured = observations.ndim == 4 and observations.shape[-1] == 3 and observations.shape[1] > 8
+    newest = observations[:, -1] if observations.ndim == 4 and not coloured else observations
     frames = np.empty((len(newest), height, width, 3), np.uint8)
     for image, frame in zip(newest, frames, strict=True):
-        frame[:] = np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.NEAREST))[
-            ..., None
-        ]
+        enlarged = np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.NEAREST))
+        frame[:] = enlarged if coloured else enlarged[..., None]
     return frames
 
 

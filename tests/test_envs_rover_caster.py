@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 
-import mujoco
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -37,6 +36,8 @@ def mujoco_ranges(
     world: World, origin: NDArray[np.float64], directions: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """m to the first thing along unit directions (n, 3); inf where there is none."""
+    import mujoco  # not above: OpenGL's back-end is chosen before
+
     model = world_model(world)
     data = mujoco.MjData(model)
     data.qpos[2] = -20  # the rover is out of the way

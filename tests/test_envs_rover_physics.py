@@ -1,6 +1,5 @@
 """The rover's body: on the ground like a height field's, through grass, against walls."""
 
-import mujoco
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -66,6 +65,8 @@ def test_smooth_and_bumpy_ground_shake_it_as_they_should() -> None:
 
 def test_planes_under_the_wheels_are_as_good_as_a_height_field() -> None:
     """Against MuJoCo's own contacts of balls with the height field, over bumpy lawn."""
+    import mujoco  # not above: OpenGL's back-end is chosen before
+
     world = world_of(terrain.LAWN)
     ours = drive(world, 0.8, 0.0, 20)
     model = world_model(world)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from envs.rendering import frames_from_observations
 from envs.rover import terrain
 from envs.rover.camera import Camera, Lens, camera_axes
 from envs.rover.map_view import GOAL, ROVER, TRACK, WorldMap
@@ -43,6 +44,13 @@ def coarse(image: NDArray, shape: tuple[int, int]) -> NDArray[np.float64]:
     rows, columns = shape
     cut = image[: len(image) // rows * rows, : image.shape[1] // columns * columns].astype(float)
     return cut.reshape(rows, len(cut) // rows, columns, cut.shape[1] // columns, 3).mean((1, 3))
+
+
+def test_a_rovers_pictures_are_shown_in_colour() -> None:
+    seen = np.random.default_rng(0).integers(0, 256, (2, 12, 16, 3), np.uint8)
+    frames = frames_from_observations(seen, 24, 48)
+    assert frames.shape == (2, 24, 48, 3)
+    np.testing.assert_array_equal(frames[:, ::2, ::3], seen)
 
 
 @pytest.mark.gl

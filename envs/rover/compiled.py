@@ -10,13 +10,10 @@ from __future__ import annotations
 import functools
 import hashlib
 import importlib
-import inspect
 import os
 from pathlib import Path
 from types import FunctionType, ModuleType
 
-ENTRIES = ("draw", "scan", "bake", "march", "feel", "envelope", "sweep")
-"""What is called from Python or is too large to be laid into its caller."""
 FILES = (
     "kernel_noise", "kernel_solids", "kernel_ground", "kernel_light", "kernel_camera", "kernel_lidar",
     "kernel_wheels", "kernel_plan",
@@ -24,11 +21,11 @@ FILES = (
 
 # Without _nrt numba counts the references of every array in every inner call: half of a frame's time.
 # The kernels make no arrays, so there is nothing to count.
-_ENTRY = {
-    "cache": True, "nogil": True, "error_model": "numpy", "_nrt": False,
+# Laid into their callers, because a tuple of arrays is costly to hand over.
+_OPTIONS = {
+    "nogil": True, "error_model": "numpy", "_nrt": False, "inline": "always",
     "fastmath": {"contract", "nnan", "nsz", "arcp", "reassoc"},
 }  # fmt: skip
-_INNER = {**_ENTRY, "inline": "always"}
 
 
 @functools.cache
@@ -42,17 +39,17 @@ def load() -> dict[str, ModuleType]:
 
     modules = {name: importlib.import_module(f"envs.rover.{name}") for name in FILES}
     own = {
-        value: name
-        for name, module in modules.items()
+        value
+        for module in modules.values()
         for value in vars(module).values()
         if isinstance(value, FunctionType) and value.__module__ == module.__name__
     }
+    folder = _cache_folder()
+    options = {**_OPTIONS, "cache": folder is not None}
     before = config.CACHE_DIR
-    config.CACHE_DIR = str(_cache_folder())  # read when a function is wrapped, not when it compiles
+    config.CACHE_DIR = str(folder or before)  # read when a function is wrapped, not when it compiles
     try:
-        compiled = {
-            plain: numba.njit(**(_ENTRY if own[plain] in ENTRIES else _INNER))(plain) for plain in own
-        }
+        compiled = {plain: numba.njit(**options)(plain) for plain in own}
     finally:
         config.CACHE_DIR = before
     # A kernel finds the others by its module's names, imported ones too: replace them everywhere.
@@ -63,9 +60,15 @@ def load() -> dict[str, ModuleType]:
     return modules
 
 
-def _cache_folder() -> Path:
+def _cache_folder() -> Path | None:
+    """None where nothing can be written: then every process compiles anew."""
     folder = Path(__file__).parent
-    sources = b"".join((folder / f"{name}.py").read_bytes() for name in FILES)
-    digest = hashlib.sha256(sources + inspect.getsource(load).encode()).hexdigest()[:16]
+    sources = b"".join((folder / f"{name}.py").read_bytes() for name in (*FILES, "compiled"))
+    digest = hashlib.sha256(sources).hexdigest()[:16]
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "surefoot" / "kernels" / digest
+    cache = Path(base) / "surefoot" / "kernels" / digest
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return None
+    return cache if os.access(cache, os.W_OK) else None
