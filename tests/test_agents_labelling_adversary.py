@@ -305,3 +305,29 @@ def test_no_method_of_one_studys_people_touches_another(store: LabelStore) -> No
 
 def everything(store: LabelStore) -> list[Any]:
     return [rows_of(store, sa.select(table)) for table in (label, lease, query)]
+
+
+def test_a_lease_that_ended_while_its_renewal_was_under_way_is_not_renewed(stores: Any) -> None:
+    """A renewal that began before the lease ended and is written after another person took the pair."""
+    store = stores()
+    make_study(store, 1, overlap_share=0.0, lease_seconds=10.0)
+    ann, bob = person(store, "ann"), person(store, "bob")
+    mine = store.offer(ann, 1)[0].query
+    begun = stores.clock.time
+    slow = stores(now=lambda: begun.replace(second=9))
+    stores.clock.advance(10.5)
+    assert [offer.query for offer in store.offer(bob, 1)] == [mine]
+    assert slow.offer(ann, 1, held=[mine]) == []
+    running = sa.select(lease.c.annotator).where(lease.c.expires > stores.clock.time)
+    assert [row.annotator for row in rows_of(store, running)] == [bob]
+
+
+def test_a_lease_that_runs_is_renewed(stores: Any) -> None:
+    store = stores()
+    make_study(store, 1, overlap_share=0.0, lease_seconds=10.0)
+    ann, bob = person(store, "ann"), person(store, "bob")
+    mine = store.offer(ann, 1)[0].query
+    for _ in range(4):
+        stores.clock.advance(8.0)
+        assert store.offer(ann, 1, held=[mine]) == []
+        assert store.offer(bob, 1) == []

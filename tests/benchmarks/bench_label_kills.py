@@ -29,12 +29,11 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
 
 from label_crowd import Ledger, annotate
 from label_fleet import Fleet
 from label_session import Asker, Session, database_url, start_session
-from sqlalchemy import Select, func, select
+from sqlalchemy import select
 
 from agents.preferences.labelling.database import Database
 from agents.preferences.labelling.schema import lease, query
@@ -75,21 +74,23 @@ class Watch:
 
     def _look(self) -> None:
         while not self._stop.wait(0.05):
-            held = held_too_often(datetime.now(timezone.utc))
-            rows = self._database.read(lambda connection, held=held: connection.execute(held).all())
+            rows = self._database.read(lambda connection: connection.execute(_HELD).all())
             self.looks += 1
-            self.found.update(row.query for row in rows)
+            # Read off after the look: what runs now also ran when the database was looked at. Before it,
+            # a lease might end and be given on in between.
+            now = datetime.now(timezone.utc)
+            running = [row for row in rows if row.expires > now]
+            wanted = {row.query: row.wanted for row in running}
+            held = Counter(row.query for row in running)
+            self.found.update(name for name, count in held.items() if count > wanted[name])
 
 
-def held_too_often(now: datetime) -> Select[Any]:
-    """Queries that more people hold at a moment than answers are wanted."""
-    return (
-        select(lease.c.query)
-        .join(query, query.c.id == lease.c.query)
-        .where(lease.c.answer.is_(None), lease.c.released.is_(None), lease.c.expires > now)
-        .group_by(lease.c.query, query.c.wanted)
-        .having(func.count() > query.c.wanted)
-    )
+_HELD = (
+    select(*lease.c["query", "expires"], query.c.wanted)
+    .join(query, query.c.id == lease.c.query)
+    .where(lease.c.answer.is_(None), lease.c.released.is_(None))
+)
+"""leases that were neither answered nor given back"""
 
 
 def kill_under_load(session: Session, kills: int, pause: float, started: float) -> tuple[Ledger, Fleet]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, insert, or_, select, update
+from sqlalchemy import Connection, Row, bindparam, func, insert, or_, select, update
 
 from agents.preferences.labelling import annotators, offers, repeats
 from agents.preferences.labelling.offers import HAS_ROOM, IDS, ME, MINE, WAS_SEEN
@@ -41,9 +41,18 @@ _OWN = (
     .where(lease.c.annotator == ME, lease.c.answer.is_(None), lease.c.released.is_(None))
     .order_by(lease.c.issued, query.c.priority.desc(), query.c.number)
 )
-_FREE = select(query.c.id).where(
-    query.c.id.in_(IDS), query.c.closed.is_(None), or_(HAS_ROOM, query.c.kind != "train")
+_OTHERS = lease.alias("others")
+_TAKEN = (
+    select(func.count())
+    .select_from(_OTHERS)
+    .where(_OTHERS.c.query == query.c.id, _OTHERS.c.annotator != ME, offers.runs(_OTHERS.c))
 )
+_FREE = select(query.c.id).where(
+    query.c.id.in_(IDS),
+    query.c.closed.is_(None),
+    or_(query.c.answers + _TAKEN.scalar_subquery() < query.c.wanted, query.c.kind != "train"),
+)
+"""those in which there is a place for the annotator, who may hold one already"""
 _OF_ME = (lease.c.annotator == ME) & lease.c.query.in_(IDS)
 _PROLONG = update(lease).where(_OF_ME).values(expires=bindparam("until"))
 _AGAIN = (
@@ -101,10 +110,14 @@ def release(connection: Connection, annotator_id: str, query_id: str, now: datet
 def _renew(connection: Connection, asking: Asking, held: set[str]) -> list[str]:
     """Prolongs what runs, and what is held and ran out while nobody else took it. Returns all of these."""
     rows = connection.execute(_OWN, asking.parameters).all()
-    lapsed = [row.query for row in rows if row.expires <= asking.now and row.query in held]
-    if lapsed:
-        lapsed = _lock_free(connection, asking, lapsed)
-    own = [row.query for row in rows if row.expires > asking.now or row.query in lapsed]
+    # On PostgreSQL a lease that ends soon may end, and be taken, before this transaction does: only half
+    # its time is more than any transaction lasts.
+    safe = asking.now + timedelta(seconds=asking.person.lease_seconds / 2)
+    unsafe = [
+        row.query for row in rows if row.expires <= safe and (row.expires > asking.now or row.query in held)
+    ]
+    kept = set(_lock_free(connection, asking, unsafe)) if unsafe else set()
+    own = [row.query for row in rows if row.expires > safe or row.query in kept]
     if own:
         connection.execute(_PROLONG, {"me": asking.person.id, "ids": own, "until": asking.expires})
     return own
