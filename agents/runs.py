@@ -28,7 +28,7 @@ import torch
 
 from agents.configs import ConfigError, config_from_json, config_to_json
 from agents.run_lock import RunError, lock_run
-from envs.files import sync_folder
+from envs.files import write_durably
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -177,18 +177,11 @@ def read_config(path: Path | str, cls: type[Config]) -> Config:
 def write_json(path: Path | str, content: Any) -> None:
     """Atomic: temporary name, fsync, rename. Raises RunError, the old file untouched, on a full disk."""
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.tmp")
     text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
     try:
-        with temporary.open("w", encoding="utf-8") as stream:
-            stream.write(text)
-            stream.flush()
-            os.fsync(stream.fileno())
+        write_durably(path, text.encode())
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise RunError(f"could not write {path}: {error}; {_FREE_SPACE}") from error
-    temporary.replace(path)
-    sync_folder(path.parent)
 
 
 def set_seeds(seed: int) -> None:

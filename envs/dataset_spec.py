@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from envs.episode import Episode
-from envs.files import sync_folder
+from envs.files import write_durably
 from envs.spaces import Space, leaf_spaces, space_difference, space_from_json, space_to_json
 
 FORMAT = "surefoot-episodes"
@@ -68,13 +67,7 @@ def create_spec(path: Path, spec: DatasetSpec) -> None:
         else space_to_json(spec.observation_space),
         "action_space": None if spec.action_space is None else space_to_json(spec.action_space),
     }
-    temporary = path / f"{SPEC_FILE}.tmp"
-    with temporary.open("w") as file:
-        json.dump(saved, file, indent=2)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path / SPEC_FILE)
-    sync_folder(path)
+    write_durably(path / SPEC_FILE, json.dumps(saved, indent=2).encode())
 
 
 def read_spec(path: Path) -> DatasetSpec:

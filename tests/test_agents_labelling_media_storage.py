@@ -19,7 +19,6 @@ import pytest
 
 pytest.importorskip("fsspec", reason="needs the extra 'label'")
 
-from agents.preferences.labelling import storage as module
 from agents.preferences.labelling.drawing import Drawer
 from agents.preferences.labelling.sources import write_source
 from agents.preferences.labelling.storage import (
@@ -195,7 +194,7 @@ def test_a_full_disk_is_said_and_leaves_nothing(tmp_path: Path, monkeypatch: pyt
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with monkeypatch.context() as patch:
-        patch.setattr(module.os, "fsync", full)
+        patch.setattr(os, "fsync", full)
         with pytest.raises(UnavailableError, match="disk is full"):
             storage.put(b"a picture")
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []

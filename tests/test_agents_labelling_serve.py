@@ -139,7 +139,8 @@ def test_a_page_that_is_closed_is_forgotten(study):
     with running(store, storage) as (url, app):
         hub = app.state.desk.hub
         with person(url, tokens["ann"]).stream("GET", "/api/events") as response:
-            assert next(response.iter_lines()) == "retry: 2000"
+            lines = response.iter_lines()  # kept: an iterator that is dropped closes the connection
+            assert next(lines) == "retry: 2000"
             assert sum(hub._streams.values()) == 1
         deadline = time.monotonic() + 10
         while hub._topics or sum(hub._streams.values()):

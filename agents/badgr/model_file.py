@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import io
-import os
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
 from agents.badgr.spec import ModelSpec, SpecError
-from envs.files import sync_folder
+from envs.files import write_durably
 
 PARTS = ("spec.json", "encoder.onnx", "rollout.onnx")
 LARGEST = 200 * 2**20
@@ -35,16 +34,7 @@ def write_model(path: Path, model: ModelFile) -> None:
             # A fixed date: the same model gives the same bytes.
             archive.writestr(zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0)), part)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            file.write(content.getvalue())
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    sync_folder(path.parent)
+    write_durably(path, content.getvalue())
 
 
 def read_model(path: Path) -> ModelFile:

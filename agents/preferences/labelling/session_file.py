@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import secrets
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ from agents.preferences.labelling.config import PeopleConfig
 from agents.preferences.labelling.storage import MediaStorage, open_storage
 from agents.preferences.labelling.store import LabelStore, open_store
 from agents.preferences.labelling.types import LabellingError, Study
-from envs.files import sync_folder
+from envs.files import write_durably
 
 NAME = "label.json"
 
@@ -72,7 +71,8 @@ def create_session(run: Path, study: Study, people: PeopleConfig) -> Session:
             people.media or str((run / "media").resolve()),
             secrets.token_urlsafe(32),
         )
-        _write(run / NAME, file)
+        # Its owner's only, from the first moment.
+        write_durably(run / NAME, json.dumps(asdict(file), indent=2).encode(), mode=0o600)
     file = read_session_file(run)
     store = open_store(file.database)
     if all(known.id != file.study for known in store.studies()):
@@ -85,15 +85,3 @@ def create_session(run: Path, study: Study, people: PeopleConfig) -> Session:
 
 def _renamed(study: Study, identity: str) -> Study:
     return Study(**{**{name: getattr(study, name) for name in Study.__dataclass_fields__}, "id": identity})
-
-
-def _write(path: Path, file: SessionFile) -> None:
-    """Under a temporary name first; readable by its owner only from the first moment."""
-    temporary = path.with_suffix(f".{os.getpid()}.tmp")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
-        json.dump(asdict(file), stream, indent=2)
-        stream.flush()
-        os.fsync(stream.fileno())
-    temporary.replace(path)
-    sync_folder(path.parent)

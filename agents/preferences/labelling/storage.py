@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import os
 import re
-import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from agents.preferences.labelling.types import LabellingError, UnavailableError
-from envs.files import sync_folder
+from envs.files import sync_folder, write_durably
 
 MAX_BYTES = 64 * 2**20
 """of one blob; a sheet of 60 frames has about 0.2 MiB"""
@@ -54,7 +52,7 @@ class MediaStorage:
         path = self._path(sha)
         with self._explained("write to"):
             if self._remote is None:
-                _write_durably(Path(path), content)
+                _write_into_new_folder(Path(path), content)
             else:
                 self._remote.pipe_file(path, content)
         return sha
@@ -165,21 +163,12 @@ def _remote(protocol: str, url: str) -> Any:
     return system
 
 
-def _write_durably(path: Path, content: bytes) -> None:
-    """Temporary name, fsync, rename, fsync of the folder."""
+def _write_into_new_folder(path: Path, content: bytes) -> None:
+    """Makes the folder where it is missing; both are durable."""
     if not path.parent.is_dir():
         path.parent.mkdir(parents=True, exist_ok=True)
         sync_folder(path.parent.parent)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
-    try:
-        with temporary.open("xb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    sync_folder(path.parent)
+    write_durably(path, content)
 
 
 def _reason(error: Exception) -> str:
