@@ -83,7 +83,7 @@ class Person:
     def sees_pair(self, page: Page | None = None) -> Page:
         """Waits for a pair that was on the screen long enough to be answered."""
         page = page or self.page
-        expect(page.locator("#session")).to_have_attribute("data-pair", re.compile("."), timeout=30_000)
+        expect(page.locator("#session")).to_have_attribute("data-pair", re.compile("."), timeout=60_000)
         page.wait_for_timeout(SEEN)
         return page
 
@@ -126,7 +126,7 @@ def join(chromium: Browser, server: Any) -> Iterator[Join]:
     assert [complaint for person in people for complaint in person.complaints] == []
 
 
-def eventually(holds: Callable[[], bool], seconds: float = 15.0) -> None:
+def eventually(holds: Callable[[], bool], seconds: float = 60.0) -> None:
     deadline = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < deadline, "it never came to hold"

@@ -197,7 +197,7 @@ def at_once(calls: list[Callable[[], Any]]) -> list[Any]:
     barrier = threading.Barrier(len(calls))
 
     def run(call: Callable[[], Any]) -> Any:
-        barrier.wait(20.0)
+        barrier.wait(60.0)
         try:
             return call()
         except LabellingError as error:

@@ -56,7 +56,7 @@ class Listener:
                         self.events.append((kind, json.loads(line.removeprefix("data: "))))
         self.ended.set()
 
-    def wait_for(self, what, seconds: float = 15) -> dict:
+    def wait_for(self, what, seconds: float = 60) -> dict:
         """The first event's content that fits; `what` gets its kind and content."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
@@ -142,7 +142,7 @@ def test_a_page_that_is_closed_is_forgotten(study):
             lines = response.iter_lines()  # kept: an iterator that is dropped closes the connection
             assert next(lines) == "retry: 2000"
             assert sum(hub._streams.values()) == 1
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while hub._topics or sum(hub._streams.values()):
             assert time.monotonic() < deadline, "the stream was kept"
             time.sleep(0.02)
@@ -156,7 +156,7 @@ def test_a_revoked_link_ends_its_stream(study):
         store.revoke(next(one.id for one in store.annotators("study") if one.name == "ann"))
         store.log_event("study", "training", {"state": "training", "step": 1})
         assert "withdrawn" in ann.wait_for(lambda kind, _: kind == "end")["detail"]
-        assert ann.ended.wait(10)
+        assert ann.ended.wait(60)
 
 
 def test_nobody_can_listen_without_end(study):
@@ -189,7 +189,7 @@ def test_a_database_that_is_away_is_said_once_and_then_left_behind(study, monkey
         assert [kind for kind, _ in ann.events].count("trouble") == 1
         assert caplog.text.count("The database is away") == 1
         away.clear()
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while ann.events[-1][0] != "stats":
             assert time.monotonic() < deadline
             time.sleep(0.02)
@@ -285,9 +285,9 @@ def test_sigterm_ends_it_cleanly_though_pages_listen(tmp_path, processes):
         family = descendants(process.pid)
         began = time.monotonic()
         process.send_signal(signal.SIGTERM)
-        assert process.wait(15) == 0
+        assert process.wait(60) == 0
         assert time.monotonic() - began < 8  # within seconds, on a busy machine too
-        assert all(one.ended.wait(5) for one in listeners)
+        assert all(one.ended.wait(60) for one in listeners)
         assert gone(family, 5)
         assert "Traceback" not in made.log()
         made.process = None
@@ -348,7 +348,7 @@ def test_processes_do_not_outlive_a_supervisor_that_was_killed(tmp_path):
         made.start(2)
         family = descendants(made.process.pid)
         made.process.kill()
-        made.process.wait(10)
+        made.process.wait(60)
         assert gone(family, 15), "they keep the port"
         made.start(1)  # at the same port
         assert httpx.get(f"{made.url}/api/health", timeout=30).json() == {"status": "ok"}

@@ -41,9 +41,9 @@ def owner(chromium: Browser, server: Any, request: Any) -> Iterator[Any]:
     fill(server)
     screen = getattr(request, "param", {})
     person = Person(chromium, server.link(server.owner_token), **screen)
-    expect(person.page.locator("#session")).to_be_attached(timeout=30_000)
+    expect(person.page.locator("#session")).to_be_attached(timeout=60_000)
     person.page.goto(f"{server.url}/owner")
-    expect(person.page.locator("#figure-given")).to_have_text("8 / 40", timeout=30_000)
+    expect(person.page.locator("#figure-given")).to_have_text("8 / 40", timeout=60_000)
     yield person
     person.context.close()
     assert person.complaints == []
@@ -122,9 +122,9 @@ def test_labels_go_out_and_come_in(owner: Any, server: Any, tmp_path: Path) -> N
 def test_trouble_is_said_and_passes(owner: Any, server: Any) -> None:
     page = owner.page
     server.kill()
-    expect(page.locator("#alarm")).to_contain_text("does not answer", timeout=15_000)
+    expect(page.locator("#alarm")).to_contain_text("does not answer", timeout=60_000)
     server.start()
-    expect(page.locator("#alarm")).to_be_hidden(timeout=15_000)
+    expect(page.locator("#alarm")).to_be_hidden(timeout=60_000)
 
 
 @pytest.mark.parametrize(

@@ -33,9 +33,9 @@ def test_a_server_killed_while_answering_loses_and_doubles_nothing(server: Any, 
     for key in ("ArrowRight", "ArrowUp"):
         server.kill()
         anna.press(key)
-        expect(anna.page.locator("#line")).to_contain_text("kept here", timeout=15_000)
+        expect(anna.page.locator("#line")).to_contain_text("kept here", timeout=60_000)
         server.start()
-        expect(anna.page.locator("#line")).to_have_text("All saved", timeout=30_000)
+        expect(anna.page.locator("#line")).to_have_text("All saved", timeout=60_000)
     for _ in range(3):
         anna.press("ArrowLeft")
     labels = stored(server, 6)
@@ -74,7 +74,7 @@ def test_off_line_and_back(server: Any, join: Join) -> None:
     expect(page.locator("#session")).to_have_attribute("data-state", "label")
     anna.context.set_offline(False)
     stored(server, 3)
-    expect(page.locator("#line")).to_have_text("All saved", timeout=15_000)
+    expect(page.locator("#line")).to_have_text("All saved", timeout=60_000)
 
 
 def test_a_revoked_link_is_said_and_keeps_the_answers(server: Any, join: Join) -> None:
@@ -83,7 +83,7 @@ def test_a_revoked_link_is_said_and_keeps_the_answers(server: Any, join: Join) -
     stored(server, 1)
     (person,) = (one for one in server.store.annotators(server.study) if one.name == "anna")
     server.store.revoke(person.id)
-    expect(anna.page.locator("#session")).to_have_attribute("data-state", "expired", timeout=15_000)
+    expect(anna.page.locator("#session")).to_have_attribute("data-state", "expired", timeout=60_000)
     expect(anna.page.get_by_role("heading", level=2)).to_have_text("Your link is not valid any more")
 
 
@@ -93,7 +93,7 @@ def test_clips_that_do_not_come_can_be_flagged(server: Any, join: Join) -> None:
         if path.is_file():
             path.unlink()
     anna = join()
-    expect(anna.page.locator("#loading")).to_contain_text("drawn again", timeout=15_000)
+    expect(anna.page.locator("#loading")).to_contain_text("drawn again", timeout=60_000)
     anna.page.keyboard.press("ArrowLeft")
     expect(anna.page.locator("#said")).to_contain_text("flag or skip")
     anna.page.keyboard.press("f")

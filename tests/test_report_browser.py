@@ -60,7 +60,7 @@ def test_every_video_plays_without_being_asked(browser: Browser, report: Path) -
     for index in range(count):
         page.locator("video").nth(index).scroll_into_view_if_needed()
         page.wait_for_function(
-            "i => document.querySelectorAll('video')[i].currentTime > 0.2", arg=index, timeout=10_000
+            "i => document.querySelectorAll('video')[i].currentTime > 0.2", arg=index, timeout=60_000
         )
         state = page.evaluate(
             """i => { const v = document.querySelectorAll('video')[i];
