@@ -45,12 +45,12 @@ $(BIN)/.train: pyproject.toml requirements.lock
 	touch $@
 
 $(BIN)/.dev: $(BIN)/.train
-	$(BIN)/python -m pip install --quiet -c requirements.lock -e ".[sim,train,label,s3,minari,dev]"
+	$(BIN)/python -m pip install --quiet -c requirements.lock -e ".[sim,train,label,s3,minari,ros,dev]"
 	touch $@
 
 # EnvPool is a peer to measure against: 740 MB of assets that nothing else needs.
 $(BIN)/.bench: $(BIN)/.dev
-	$(BIN)/python -m pip install --quiet -c requirements.lock -e ".[sim,train,label,s3,minari,envpool,dev]"
+	$(BIN)/python -m pip install --quiet -c requirements.lock -e ".[sim,train,label,s3,minari,envpool,ros,dev]"
 	touch $@
 
 # Off-screen rendering needs a GL library from the system; without the right to install it, say which.
@@ -102,7 +102,7 @@ lock:
 	$(BIN)/python -m pip install --quiet uv
 	echo "$(TORCH)" >$(BIN)/.torch && $(BIN)/uv pip compile --quiet --universal --python-version 3.10 \
 	  --no-header --no-annotate --constraint $(BIN)/.torch \
-	  --extra sim --extra train --extra label --extra s3 --extra minari --extra envpool --extra dev \
+	  --extra sim --extra train --extra label --extra s3 --extra minari --extra envpool --extra ros --extra dev \
 	  pyproject.toml --output-file requirements.lock
 
 # The labelling page's scripts are built ahead and committed.

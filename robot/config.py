@@ -37,6 +37,10 @@ class Topics:
     """nav_msgs/Odometry"""
     position: str = "gps/fix"
     """sensor_msgs/NavSatFix"""
+    velocity: str = "gps/vel"
+    """geometry_msgs/TwistStamped, m/s east and north by Doppler"""
+    goal: str = "goal"
+    """sensor_msgs/NavSatFix: where to drive"""
     lidar: str = "scan"
     """sensor_msgs/LaserScan"""
     wish: str = "cmd_vel_raw"
@@ -46,7 +50,9 @@ class Topics:
     estop: str = "estop"
     """std_msgs/Bool, true stops"""
     link: str = "link"
-    """heartbeat of the operator's station"""
+    """std_msgs/Header: heartbeat of the operator's station, each with a later stamp"""
+    joystick: str = "joy"
+    """sensor_msgs/Joy: while its dead-man button is held, a person drives"""
 
     def __post_init__(self) -> None:
         _check(self)
@@ -90,12 +96,16 @@ class Limits:
 class Timeouts:
     """Age at which a message no longer counts, s."""
 
-    planner: float = _number(0.25, "s", 0.05, 2.0)
+    planner: float = _number(0.2, "s", 0.05, 2.0)
     """the wished command; the planner repeats its plan's next action at the guard's rate"""
-    camera: float = _number(0.3, "s", 0.05, 2.0)
-    odometry: float = _number(0.25, "s", 0.05, 2.0)
+    camera: float = _number(0.2, "s", 0.05, 2.0)
+    odometry: float = _number(0.2, "s", 0.05, 2.0)
+    imu: float = _number(0.2, "s", 0.05, 2.0)
     lidar: float = _number(0.4, "s", 0.05, 2.0)
+    position: float = _number(2.5, "s", 0.2, 30.0)
+    """the GPS fix; the guard does not watch it, the planner does"""
     link: float = _number(1.0, "s", 0.1, 10.0)
+    joystick: float = _number(0.25, "s", 0.05, 1.0)
 
     def __post_init__(self) -> None:
         _check(self)
@@ -103,10 +113,26 @@ class Timeouts:
 
 @dataclass(frozen=True)
 class Camera:
-    """Size of the frames that the driver publishes, pixels."""
+    """What the driver publishes."""
 
     width: int = _number(640, "pixels", 32, 4096)
     height: int = _number(480, "pixels", 24, 4096)
+    compressed: bool = False
+    """true: topics.camera is a sensor_msgs/CompressedImage (JPEG or PNG)"""
+
+    def __post_init__(self) -> None:
+        _check(self)
+
+
+@dataclass(frozen=True)
+class Base:
+    """The motor controller that `topics.command` goes to."""
+
+    stamped: bool = False
+    """true: it takes geometry_msgs/TwistStamped, false: Twist"""
+    timeout: float = _number(0.3, "s", 0.05, 2.0)
+    """after which it stops by itself when no command comes: the last line, for when the guard dies. The
+    simulated base obeys it; set the same in the real one and try it"""
 
     def __post_init__(self) -> None:
         _check(self)
@@ -143,6 +169,7 @@ class RobotConfig:
     limits: Limits = field(default_factory=Limits)
     timeouts: Timeouts = field(default_factory=Timeouts)
     camera: Camera = field(default_factory=Camera)
+    base: Base = field(default_factory=Base)
     safety: Safety = field(default_factory=Safety)
 
     def __post_init__(self) -> None:
@@ -205,6 +232,7 @@ _SECTIONS: dict[str, Any] = {
     "limits": Limits,
     "timeouts": Timeouts,
     "camera": Camera,
+    "base": Base,
     "safety": Safety,
 }
 

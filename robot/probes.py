@@ -219,8 +219,14 @@ def look_at_ros(name: str, runs: Path) -> Check:
     if not distribution and installed and importlib.util.find_spec("rclpy") is None:
         fix = f"source /opt/ros/{installed[-1]}/setup.bash"
         return Check(name, "warn", f"{', '.join(installed)} in /opt/ros, but not sourced", fix)
-    import_module("rclpy")
-    return Check(name, "ok", f"rclpy imported, {distribution or 'from wheels'}")
+    # Asks the middleware itself: rclpy also imports where none can be loaded.
+    middleware = import_module("rclpy.utilities").get_rmw_implementation_identifier()
+    found = f"{distribution or 'jazzy from wheels'}, {middleware}"
+    if "fastrtps" in middleware and not os.environ.get("FASTRTPS_DEFAULT_PROFILES_FILE"):
+        found += "; default shared memory: camera frames above 512 KiB get lost"
+        fix = "for them: export FASTRTPS_DEFAULT_PROFILES_FILE=$PWD/launch/config/fastdds.xml"
+        return Check(name, "ok", found, fix)
+    return Check(name, "ok", found)
 
 
 def look_at_vector_modes(name: str, runs: Path) -> Check:
@@ -288,7 +294,8 @@ PROBES = (
     Probe(
         "ROS 2",
         look_at_ros,
-        "install ROS 2 Jazzy (Ubuntu 24.04, JetPack 7) and source /opt/ros/jazzy/setup.bash",
+        "pip install 'surefoot[ros]' on a Linux desk; on a robot, ROS 2 Jazzy (Ubuntu 24.04, JetPack 7) "
+        "and source /opt/ros/jazzy/setup.bash",
         when_missing="absent",
         why=": not needed for training and labelling",
     ),

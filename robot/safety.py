@@ -42,6 +42,7 @@ class SafetyState:
     """what the planner wants"""
     planner_time: float | None = None
     camera_time: float | None = None
+    imu_time: float | None = None
     odometry_time: float | None = None
     lidar_time: float | None = None
     link_time: float | None = None
@@ -131,6 +132,7 @@ def _stale(state: SafetyState, now: float, config: RobotConfig) -> str | None:
         ("planner", state.planner_time, timeouts.planner, True),
         ("odometry", state.odometry_time, timeouts.odometry, True),
         ("camera", state.camera_time, timeouts.camera, True),
+        ("imu", state.imu_time, timeouts.imu, True),
         ("lidar", state.lidar_time, timeouts.lidar, safety.use_lidar),
         ("link", state.link_time, timeouts.link, safety.use_link),
     ]

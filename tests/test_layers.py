@@ -24,13 +24,18 @@ TRAINING = (
     "agents/preferences/pebble.py",
 )
 LABELLING = ("agents/preferences/labelling/*",)
-NODES = ("robot/bridge.py", "robot/guard.py", "robot/drive.py", "robot/collect.py", "robot/record.py")
+NODES = ("robot/*.py",)
+MESSAGES = (
+    "builtin_interfaces", "diagnostic_msgs", "geometry_msgs", "nav_msgs", "rcl_interfaces", "sensor_msgs",
+    "std_msgs", "std_srvs", "visualization_msgs",
+)  # fmt: skip
 HOMES = {
     "stable_baselines3": TRAINING,
     "sb3_contrib": TRAINING,
     "torch": ("agents/*",),
     "matplotlib": ("agents/*",),
     "rclpy": NODES,
+    **dict.fromkeys(MESSAGES, NODES),
     "mujoco": ("envs/mujoco*.py", "envs/scene.py", "envs/rover/*"),
     "numba": ("envs/rover/compiled.py",),
     "ale_py": ("envs/atari*.py",),
@@ -49,7 +54,9 @@ HOMES = {
     "pyarrow": LABELLING,
 }
 """The files that may import a heavy package at all."""
-INSIDE_FUNCTIONS = ("mujoco", "ale_py", "envpool", "habitat", "cv2", "minari", "av", "rclpy", "numba")
+INSIDE_FUNCTIONS = (
+    "mujoco", "ale_py", "envpool", "habitat", "cv2", "minari", "av", "rclpy", "numba", *MESSAGES
+)  # fmt: skip
 """Never at the top of a file, so that importing the file costs nothing and works without them."""
 EXTRAS = (*HOMES, "imageio", "safetensors", "tensorboard", "h5py", "psycopg", "s3fs", "onnx")
 """What the base install, which is the robot's, does not have."""

@@ -15,12 +15,13 @@ SOUND = SafetyState(
     wish=Command(0.8, 0.1),
     planner_time=NOW - 0.02,
     camera_time=NOW - 0.05,
+    imu_time=NOW - 0.01,
     odometry_time=NOW - 0.01,
     lidar_time=NOW - 0.1,
     link_time=NOW - 0.3,
     speed=0.8,
 )
-WATCHED = ("planner", "camera", "odometry", "lidar", "link")
+WATCHED = ("planner", "camera", "imu", "odometry", "lidar", "link")
 
 anything = st.floats(allow_nan=True, allow_infinity=True)
 commands = st.builds(Command, anything, anything)
@@ -141,6 +142,7 @@ def test_a_time_that_cannot_be_right_stops(name: str, time: float | None) -> Non
         wish=commands,
         planner_time=anything,
         camera_time=anything,
+        imu_time=anything,
         odometry_time=anything,
         lidar_time=anything,
         link_time=anything,
