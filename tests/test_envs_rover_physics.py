@@ -124,6 +124,18 @@ def test_it_runs_into_things_and_does_not_pass_through(name: str) -> None:
     assert (drive(world_of(terrain.PAVEMENT), 0.8, 0.0, 4).touched == 0).all()
 
 
+@pytest.mark.parametrize("turn", [0.0, 0.3, -0.3])
+def test_a_house_is_hit_at_its_wall_with_forces_that_a_rover_can_have(turn: float) -> None:
+    """Wherever it is hit: its middle is far from the wall and high above the rover."""
+    house = box(9.9, 7.14, -0.1, (4.9, 2.64, 2.0), "brick")
+    motion = drive(world_of(terrain.PAVEMENT, (house,)), 1.0, turn, 16)
+    first = int(np.argmax(motion.touched > 0))
+    assert 4.6 < motion.pose[first, 0] < 4.8
+    assert motion.pose[:, 0].max() < 4.8
+    assert motion.touched.max() < 4000.0
+    assert np.linalg.norm(motion.acceleration, axis=1).max() < 16 * 9.81
+
+
 def test_copies_do_not_touch_each_other() -> None:
     smooth, grass = world_of(terrain.PAVEMENT), world_of(terrain.THICK_GRASS)
     physics = Physics(3, smooth.heights.shape, threads=2)

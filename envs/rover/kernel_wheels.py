@@ -1,4 +1,4 @@
-"""What the four wheels stand on, for many rovers at once, between two calls of MuJoCo.
+"""What the four wheels stand on and what is within reach, for many rovers, between two calls of MuJoCo.
 
 A ball rolling on a height field touches where its centre meets the field's envelope: the surface of all
 places that the centre can reach, lowered by the radius. So under each wheel lies a plane, tangent to the
@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import math
 from typing import Any
+
+from envs.rover.kernel_solids import BOX, CYLINDER, ELLIPSOID, LOG
 
 
 def envelope(heights: Any, cell: float, radius: float, out: Any) -> None:
@@ -76,3 +78,74 @@ def feel(
         held = drag / max(speed, 0.03)
         damping[n, 0] = damping[n, 1] = 1e-3 + held
         damping[n, 5] = 1e-3 + 0.04 * drag / max(abs(qvel[n, 5]), 0.1)
+
+
+def bring(
+    places: Any, solids: Any, begins: Any, reach: float, parked: float, first: int, slots: Any,
+    distances: Any, geom_pos: Any, geom_quat: Any, geom_size: Any, geom_rbound: Any, geom_aabb: Any,
+) -> None:  # fmt: skip
+    """Moves each rover's slots, geoms that stand for solids, to the solids that are nearest to it.
+
+    places: (N, >= 3) m; solids: (S, 10), those of rover n are rows begins[n] to begins[n + 1]; reach: m
+    beyond which none is brought; parked: m, height of idle slots; first: number of the first slot's geom;
+    slots: (3,) how many are boxes, cylinders and ellipsoids, in this order; distances: (S,) scratch;
+    geom_*: (N, G, ...) MuJoCo's fields, written. Solids wholly above the rover are left out.
+    """
+    for n in range(len(places)):
+        for m in range(begins[n], begins[n + 1]):
+            s = solids[m]
+            tall = s[5] if int(s[0]) == LOG else s[6]
+            distances[m] = _distance(s, places[n, 0], places[n, 1])
+            if s[3] - tall >= places[n, 2] + 0.6:
+                distances[m] = reach
+        g = first
+        for family in range(3):
+            for _ in range(slots[family]):
+                nearest, best = -1, reach
+                for m in range(begins[n], begins[n + 1]):
+                    if distances[m] < best and _family(int(solids[m, 0])) == family:
+                        nearest, best = m, distances[m]
+                if nearest < 0:
+                    geom_pos[n, g, 2] = parked
+                else:
+                    distances[nearest] = reach
+                    _stand_for(
+                        solids[nearest], geom_pos[n, g], geom_quat[n, g], geom_size[n, g], geom_aabb[n, g]
+                    )
+                    geom_rbound[n, g] = solids[nearest, 9]
+                g += 1
+
+
+def _family(shape: int) -> int:
+    return 0 if shape == BOX else 2 if shape == ELLIPSOID else 1
+
+
+def _distance(s: Any, x: float, y: float) -> float:
+    """m along the ground from a place to the box around a solid."""
+    dx, dy = x - s[1], y - s[2]
+    beside = max(abs(dx * s[7] + dy * s[8]) - s[4], 0.0)
+    before = max(abs(dy * s[7] - dx * s[8]) - s[5], 0.0)
+    return math.sqrt(beside * beside + before * before)
+
+
+def _stand_for(s: Any, position: Any, quaternion: Any, size: Any, extent: Any) -> None:
+    """Gives one geom a solid's place, rotation and size.
+
+    extent: (6,) centre and half sizes of the box around the geom in its own frame. MuJoCo passes over pairs
+    whose boxes are apart: with those of the model as it was compiled, rovers would drive into tall things.
+    """
+    shape = int(s[0])
+    position[0], position[1], position[2] = s[1], s[2], s[3]
+    half = 0.5 * math.atan2(s[8], s[7])
+    c, n = math.cos(half), math.sin(half)
+    quaternion[0], quaternion[1], quaternion[2], quaternion[3] = c, 0.0, 0.0, n
+    size[0], size[1], size[2] = s[4], s[5], s[6]
+    extent[3], extent[4], extent[5] = s[4], s[5], s[6]
+    if shape == CYLINDER:
+        size[1], size[2] = s[6], 0.0
+        extent[4] = s[4]
+    elif shape == LOG:  # its axis is z of the geom: turned about y, then by the yaw
+        r = math.sqrt(0.5)
+        quaternion[0], quaternion[1], quaternion[2], quaternion[3] = c * r, -n * r, c * r, n * r
+        size[0], size[1], size[2] = s[5], s[4], 0.0
+        extent[3], extent[4], extent[5] = s[5], s[5], s[4]

@@ -21,7 +21,6 @@ from envs.rover.body import (
     wheel_speeds,
 )  # fmt: skip
 from envs.rover.compiled import load
-from envs.rover.kernel_solids import BOX, ELLIPSOID, LOG
 from envs.rover.terrain import KINDS
 from envs.rover.world import CELL, World
 
@@ -67,26 +66,30 @@ class Physics:
         self.count = n
         self._batch = Batch(model, n, min(threads, n))
         self._fields = {name: self._batch.expand(name) for name in (
-            "geom_pos", "geom_quat", "geom_size", "geom_rbound", "dof_damping", "pair_friction")}  # fmt: skip
+            "geom_pos", "geom_quat", "geom_size", "geom_rbound", "geom_aabb", "dof_damping", "pair_friction",
+        )}  # fmt: skip
         self._first_plane = mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_GEOM, "plane0")
         self._first_solid = mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_GEOM, "solid0")
         self._qpos, self._qvel = self._batch.bind("qpos"), self._batch.bind("qvel")
         self._surfaces = np.zeros((n, *shape), np.float32)
         self._kinds = np.zeros((n, *shape), np.uint8)
         self._solids: list[Array] = [np.zeros((0, 10))] * n
+        self._slots = np.array((BOXES, CYLINDERS, ELLIPSOIDS))
         self._under = np.zeros((n, 4), np.uint8)
         self._table = np.array([(kind.friction, kind.drag) for kind in KINDS])
         self._substeps = round(CHUNK / config.physics_dt)
         self._chunks = round(DECISION / CHUNK)
         self._records: dict[Any, Array] | None = None
         kernels = load()["kernel_wheels"]
-        self._feel, self._envelope = kernels.feel, kernels.envelope
+        self._feel, self._bring = kernels.feel, kernels.bring
+        self._list_solids()
 
     def settle_on(self, i: int, world: World, surface: Array | None = None) -> None:
         """Gives rover i another world. surface: `ground_surface(world)` where it is known."""
         self._surfaces[i] = ground_surface(world) if surface is None else surface
         self._kinds[i] = world.kinds
         self._solids[i] = np.array([solid.row() for solid in world.solids]).reshape(-1, 10)
+        self._list_solids()
 
     def place(self, i: int, x: float, y: float, heading: float) -> None:
         """Puts rover i at rest on the ground."""
@@ -147,30 +150,19 @@ class Physics:
             f["geom_pos"], f["geom_quat"], f["pair_friction"], f["dof_damping"], self._under,
         )  # fmt: skip
 
+    def _list_solids(self) -> None:
+        """All solids in one array, rover after rover, as the kernel takes them."""
+        self._rows = np.concatenate(self._solids)
+        self._begins = np.cumsum([0, *map(len, self._solids)])
+        self._distances = np.empty(len(self._rows))
+
     def _bring_solids(self) -> None:
         """Moves the slots to the solids nearest to each rover."""
-        position, quaternion = self._fields["geom_pos"], self._fields["geom_quat"]
-        size, bound = self._fields["geom_size"], self._fields["geom_rbound"]
-        slots = slice(self._first_solid, self._first_solid + BOXES + CYLINDERS + ELLIPSOIDS)
-        position[:, slots, 2] = PARKED
-        for i in range(self.count):
-            free = {"box": 0, "cylinder": BOXES, "ellipsoid": BOXES + CYLINDERS}
-            end = {"box": BOXES, "cylinder": BOXES + CYLINDERS, "ellipsoid": BOXES + CYLINDERS + ELLIPSOIDS}
-            for s in _near(self._solids[i], self._qpos[i, :3]):
-                shape = "box" if s[0] == BOX else "ellipsoid" if s[0] == ELLIPSOID else "cylinder"
-                if free[shape] == end[shape]:
-                    continue
-                g = self._first_solid + free[shape]
-                free[shape] += 1
-                position[i, g], bound[i, g] = s[1:4], s[9]
-                half = np.arctan2(s[8], s[7]) / 2
-                quaternion[i, g] = np.cos(half), 0, 0, np.sin(half)
-                size[i, g] = s[4:7]
-                if shape == "cylinder":
-                    size[i, g] = (s[5], s[4], 0) if s[0] == LOG else (s[4], s[6], 0)
-                    if s[0] == LOG:  # its axis is z of the geom: turned about y, then by the yaw
-                        c, n, r = np.cos(half), np.sin(half), np.sqrt(0.5)
-                        quaternion[i, g] = c * r, -n * r, c * r, n * r
+        f = self._fields
+        self._bring(
+            self._qpos, self._rows, self._begins, REACH, PARKED, self._first_solid, self._slots,
+            self._distances, f["geom_pos"], f["geom_quat"], f["geom_size"], f["geom_rbound"], f["geom_aabb"],
+        )  # fmt: skip
 
 
 def ground_surface(world: World) -> Array:
@@ -178,18 +170,3 @@ def ground_surface(world: World) -> Array:
     surface = np.empty(world.heights.shape, np.float32)
     load()["kernel_wheels"].envelope(world.heights, CELL, WHEEL_RADIUS, surface)
     return surface
-
-
-def _near(solids: Array, place: Array) -> Array:
-    """Rows of the solids within REACH of a place, nearest first; those wholly above the rover left out."""
-    dx, dy = place[0] - solids[:, 1], place[1] - solids[:, 2]
-    c, n = solids[:, 7], solids[:, 8]
-    half_y = np.where(solids[:, 0] == LOG, solids[:, 5], solids[:, 5])
-    beside = np.maximum(np.abs(dx * c + dy * n) - solids[:, 4], 0.0)
-    before = np.maximum(np.abs(dy * c - dx * n) - half_y, 0.0)
-    tall = np.where(solids[:, 0] == LOG, solids[:, 5], solids[:, 6])
-    distance = np.hypot(beside, before)
-    close = (distance < REACH) & (solids[:, 3] - tall < place[2] + 0.6)
-    order = np.argsort(distance[close], kind="stable")
-    found: Array = solids[close][order]
-    return found
