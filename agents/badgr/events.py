@@ -6,6 +6,7 @@ no window learns from it. Torch-free: the robot's own recordings are labelled wh
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 from collections.abc import Callable, Mapping
@@ -20,10 +21,11 @@ from agents.badgr.signals import (
     Streams,
     commands,
     forward_speed,
+    hardest_blow,
     late_steps,
     odometry,
     samples,
-    scan_points,
+    scans,
 )
 from envs.episode import Episode
 
@@ -158,22 +160,30 @@ def collision(episode: Episode, config: LabelConfig) -> tuple[Array, Array]:
 
 def near_by_lidar(episode: Episode, config: LabelConfig) -> tuple[Array, Array]:
     """Something stands at the robot's outline at the end of the step."""
-    x, y, angle, heard = scan_points(episode, config.streams, config.lidar_forward)  # (T, B)
-    outside_x = np.maximum(np.abs(x) - config.half_length, 0)
-    outside_y = np.maximum(np.abs(y) - config.half_width, 0)
+    ranges, heard = scans(episode, config.streams)  # (T, B)
+    return (ranges < outline_reach(config, ranges.shape[1])).sum(1) >= config.echoes, heard
+
+
+@functools.lru_cache(maxsize=16)
+def outline_reach(config: LabelConfig, beams: int) -> Array:
+    """(B,) m: an echo nearer than this stands at the robot's outline; 0 for beams outside of the sector."""
+    angle = (np.arange(beams) * (2 * np.pi / beams) + np.pi) % (2 * np.pi) - np.pi
+    reach = np.linspace(0, 2, 2001)[:, None]  # the outline is convex around the lidar: one border a beam
+    outside_x = np.abs(config.lidar_forward + reach * np.cos(angle)) - config.half_length
+    outside_y = np.abs(reach * np.sin(angle)) - config.half_width
+    within = np.hypot(np.maximum(outside_x, 0), np.maximum(outside_y, 0)) < config.clearance
     in_sector = np.abs(angle) <= np.deg2rad(config.sector) / 2
-    near = (np.hypot(outside_x, outside_y) < config.clearance) & in_sector
-    return near.sum(1) >= config.echoes, heard
+    border: Array = np.where(in_sector, (reach * within).max(0), 0.0)
+    border.setflags(write=False)
+    return border
 
 
 def blows(episode: Episode, config: LabelConfig) -> tuple[Array, Array]:
     """Speed is lost at one blow. Braking and thick grass take it more slowly; ruts strike as hard."""
     speed, _ = commands(episode, config.streams)
     acceleration, dt, felt = samples(episode, config.streams.acceleration, "m/s^2")  # (T, K, 3)
-    along = acceleration[..., 0] * np.sign(speed)[:, None]
-    along = along - np.median(along, axis=1, keepdims=True)  # gravity on a slope, and the sensor's bias
-    lost = -_windowed_sum(along * dt, max(round(config.blow_seconds / dt), 1)).min(axis=1)
-    return (lost >= config.blow) & (along.min(axis=1) <= -config.blow_peak), felt
+    lost, peak = hardest_blow(acceleration, speed, dt, config.blow_seconds)
+    return (lost >= config.blow) & (peak >= config.blow_peak), felt
 
 
 def held_back(episode: Episode, config: LabelConfig) -> tuple[Array, Array]:
@@ -240,13 +250,6 @@ def _lasting(met: Array, held: Array, speed: Array) -> Array:
         lasts = bool((met[step] and soon[step]) or (lasts and held[step] and same_way[step]))
         happened[step] = lasts
     return happened
-
-
-def _windowed_sum(values: Array, span: int) -> Array:
-    """Sums over `span` samples, of (T, K) values; a step sees the windows that end in it, (T, K)."""
-    flat = np.concatenate([np.zeros(span), values.ravel().astype(np.float64)]).cumsum()
-    summed: Array = (flat[span:] - flat[:-span]).reshape(values.shape)
-    return summed
 
 
 def _steps_of(seconds: float, episode: Episode) -> int:

@@ -107,23 +107,30 @@ def samples(episode: Episode, name: str, unit: Literal["m/s^2", "rad/s"]) -> tup
     return finite, step / values.shape[1], np.asarray(felt)
 
 
-def scan_points(episode: Episode, streams: Streams, forward: float) -> tuple[Array, Array, Array, Array]:
-    """Echoes x, y in m from the robot's origin and their bearing in rad, each (T, B); no echo: far away.
-
-    The fourth, (T,) bool: the lidar spoke at all. forward: m from the origin to the lidar.
-    """
+def scans(episode: Episode, streams: Streams) -> tuple[Array, Array]:
+    """Ranges in m after each step, (T, B), inf where there is no echo, and (T,) bool: the lidar spoke."""
     ranges = stream(episode, streams.lidar)[1:].astype(np.float64)
     if ranges.ndim != 2 or ranges.shape[1] < 8:
         raise LabelError(f"{streams.lidar} has frames of {ranges.shape[1:]}, expected the ranges of a turn")
     echo = np.isfinite(ranges) & (ranges > 0)
     if echo.any() and float(np.median(ranges[echo])) > 200.0:
         raise LabelError(f"{streams.lidar} has a median of {np.median(ranges[echo]):.3g} m: is it in mm?")
-    angle = np.arange(ranges.shape[1]) * (2 * np.pi / ranges.shape[1])
-    angle = (angle + np.pi) % (2 * np.pi) - np.pi
-    far = np.where(echo, ranges, 1e6)
     # A turn without any echo is the open field; one of NaN or 0 alone is a lidar that has fallen silent.
     spoke = np.asarray((echo | np.isposinf(ranges)).any(1))
-    return forward + far * np.cos(angle), far * np.sin(angle), np.broadcast_to(angle, far.shape), spoke
+    return np.where(echo, ranges, np.inf), spoke
+
+
+def hardest_blow(acceleration: Array, speed: Array, dt: float, span: float) -> tuple[Array, Array]:
+    """m/s lost within `span` s against the direction of driving, and the peak deceleration in m/s^2, (T,).
+
+    acceleration: (T, K, 3) m/s^2, a sample each `dt` s; speed: (T,) m/s that the robot was told.
+    """
+    along = acceleration[..., 0] * np.sign(speed)[:, None]
+    along = along - np.median(along, axis=1, keepdims=True)  # gravity on a slope, and the sensor's bias
+    width = max(round(span / dt), 1)
+    flat = np.concatenate([np.zeros(width), (along * dt).ravel()]).cumsum()
+    lost = (flat[:-width] - flat[width:]).reshape(along.shape)  # of the windows that end in the step
+    return lost.max(axis=1), -along.min(axis=1)
 
 
 def forward_speed(
