@@ -77,6 +77,9 @@ def feel(
         speed = math.sqrt(qvel[n, 0] * qvel[n, 0] + qvel[n, 1] * qvel[n, 1])
         held = drag / max(speed, 0.03)
         damping[n, 0] = damping[n, 1] = 1e-3 + held
+        damping[n, 2] = 1e-3 + drag / max(abs(qvel[n, 2]), 0.03)
+        damping[n, 3] = 1e-3 + 0.01 * drag / max(abs(qvel[n, 3]), 0.1)
+        damping[n, 4] = 1e-3 + 0.01 * drag / max(abs(qvel[n, 4]), 0.1)
         damping[n, 5] = 1e-3 + 0.04 * drag / max(abs(qvel[n, 5]), 0.1)
 
 
