@@ -80,7 +80,7 @@ class Physics:
         self._table = np.array([(kind.friction, kind.drag) for kind in KINDS])
         self._substeps = round(CHUNK / config.physics_dt)
         self._chunks = round(DECISION / CHUNK)
-        shaped = self._batch.rollout(self._substeps, record=_RECORDED)  # from where the model begins: see place
+        shaped = self._batch.rollout(self._substeps, record=_RECORDED)  # of no matter what: see place
         self._buffers = {name: np.stack([shaped[name]] * self._chunks) for name in _RECORDED}
         self._records: list[dict[Any, Array]] = [
             {name: buffer[k] for name, buffer in self._buffers.items()} for k in range(self._chunks)
