@@ -26,7 +26,7 @@ from typing import Any
 
 from agents.badgr.collect_config import CollectConfig
 from agents.badgr.collect_drive import EVENTS, Drive
-from agents.badgr.collect_workers import Workers
+from agents.badgr.collect_workers import Done, Driven, Workers
 from agents.configs import config_to_json
 from agents.interrupts import RunStopped, StopSignal
 from agents.progress import Progress
@@ -91,7 +91,7 @@ def collect(
 def _drive(config: CollectConfig, job: _Job, missing: list[int], workers: int, quiet: bool) -> None:
     steps = round(config.unit_hours * 3600 / STEP_SECONDS)
     done = (config.units - len(missing)) * steps
-    title = f"collect {config.world}"
+    title, rates = f"collect {config.world}", _rates(job)
     with (
         StopSignal() as stop,
         Workers(config, workers) as fleet,
@@ -100,11 +100,12 @@ def _drive(config: CollectConfig, job: _Job, missing: list[int], workers: int, q
         for said in fleet.run(iter(missing)):
             if isinstance(said, Drive):
                 job.take(said)
-                done += int(said.counts["steps"])
-            elif said is not None:
-                job.finish(said)
-            if said is not None:
-                progress.update(min(done, config.units * steps), **_rates(job))
+                rates = _rates(job)
+            elif isinstance(said, Done):
+                job.finish(said.unit)
+            elif isinstance(said, Driven):
+                done += said.steps
+                progress.update(done, hours=done * STEP_SECONDS / 3600, **rates)
             if stop.asked:
                 job.dataset.flush()
                 raise RunStopped(
@@ -185,7 +186,7 @@ def _rates(job: _Job) -> dict[str, float]:
         seen["rescue"] += bool(drive["rescue"])
     hours = steps * STEP_SECONDS / 3600
     names = ("collision", "stuck", "rescue")
-    return {"hours": hours, **{f"{name}/h": seen[name] / max(hours, 1e-9) for name in names}}
+    return {f"{name}/h": seen[name] / hours for name in names} if hours else {}
 
 
 def _totals(drives: Iterable[Mapping[str, Any]]) -> Counter[str]:

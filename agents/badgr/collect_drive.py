@@ -5,7 +5,7 @@ Everything in it follows from the configuration and the unit's number, whatever 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,6 +30,8 @@ TRUTHS = (*EVENTS, "position", "heading", "terrain")
 """What the simulator says of every step: kept as info, and seen by no agent"""
 SHORTEST = 8
 """steps; a drive that needs a rescue sooner is not kept"""
+REPORTED = 8
+"""decisions between two reports of progress"""
 
 
 @dataclass(frozen=True)
@@ -48,8 +50,8 @@ class Fleet:
         rover = RoverConfig(LAYOUTS[config.world], config.split, swap_colours=config.swap_colours)
         self._rovers = Rovers(rover, config.rovers, seed=0, threads=1)
 
-    def drives(self, unit: int) -> Iterator[Drive]:
-        """Those of a unit, each as soon as it ends."""
+    def drives(self, unit: int, report: Callable[[int], None] | None = None) -> Iterator[Drive]:
+        """Those of a unit, each as soon as it ends. report: called now and then with steps driven since."""
         config, rovers = self.config, self._rovers
         key = (config.seed, tuple(LAYOUTS).index(config.world), tuple(SPLITS).index(config.split), unit)
         generator = np.random.default_rng(np.random.SeedSequence(key))
@@ -58,7 +60,8 @@ class Fleet:
         worlds = (unit * config.rovers + np.arange(config.rovers)) % len(SPLITS[config.split])
         rovers.restart(trips=np.stack([worlds, np.zeros_like(worlds)], axis=1))
         seats = [_Seat(config, rovers, i, unit, one) for i, one in enumerate(generator.spawn(config.rovers))]
-        for _ in range(round(config.episode_seconds / rovers.dt)):
+        decisions = round(config.episode_seconds / rovers.dt)
+        for decision in range(1, decisions + 1):
             actions = np.zeros((config.rovers, 2), np.float32)
             for i, seat in enumerate(seats):
                 yield from seat.decide()
@@ -67,6 +70,8 @@ class Fleet:
             seen = rovers.observe()
             for i, seat in enumerate(seats):
                 seat.take_in({name: value[i] for name, value in seen.items()})
+            if report is not None and (decision % REPORTED == 0 or decision == decisions):
+                report(config.rovers * ((decision - 1) % REPORTED + 1))
         for seat in seats:
             yield from seat.finish("")
 

@@ -7,6 +7,7 @@ import multiprocessing
 import signal
 import traceback
 from collections.abc import Iterator
+from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from types import TracebackType
 from typing import TypeAlias
@@ -14,8 +15,23 @@ from typing import TypeAlias
 from agents.badgr.collect_config import CollectConfig
 from agents.badgr.collect_drive import Drive, Fleet
 
-Done: TypeAlias = int
-"""the number of a unit all of whose drives have come"""
+
+@dataclass(frozen=True)
+class Driven:
+    """So many steps more, in a unit that is not complete yet."""
+
+    steps: int
+
+
+@dataclass(frozen=True)
+class Done:
+    """All drives of a unit have come."""
+
+    unit: int
+
+
+Message: TypeAlias = Drive | Driven | Done | str
+"""What workers say; a text is why one cannot go on"""
 
 
 class WorkerError(RuntimeError):
@@ -49,8 +65,8 @@ class Workers:
             process.join()
             pipe.close()
 
-    def run(self, units: Iterator[int], poll_seconds: float = 0.5) -> Iterator[Drive | Done | None]:
-        """Drives as they come, a unit's number when it is complete, None when nothing came for a while.
+    def run(self, units: Iterator[int], poll_seconds: float = 0.5) -> Iterator[Drive | Driven | Done | None]:
+        """Drives as they come, what else the workers say, None when nothing came for a while.
 
         Raises WorkerError when a process fails.
         """
@@ -62,7 +78,7 @@ class Workers:
             for pipe in ready:
                 assert isinstance(pipe, Connection)
                 try:
-                    said: Drive | Done | str = pipe.recv()
+                    said: Message = pipe.recv()
                 except (EOFError, OSError):
                     raise WorkerError(self._how_it_ended(pipe)) from None
                 if isinstance(said, str):
@@ -97,9 +113,9 @@ def _work(config: CollectConfig, pipe: Connection) -> None:
             fleet = Fleet(config)
             while True:
                 unit: int = pipe.recv()
-                for drive in fleet.drives(unit):
+                for drive in fleet.drives(unit, lambda steps: pipe.send(Driven(steps))):
                     pipe.send(drive)
-                pipe.send(unit)
+                pipe.send(Done(unit))
         except (EOFError, OSError):
             raise
         except Exception as error:

@@ -76,7 +76,7 @@ class Recovery:
         trouble = self._trouble(observation)
         if trouble is not None:
             self._begin(trouble)
-        elif not self.resetting:
+        elif not self.resetting and not self._held:
             self._free += self.config.dt
             if self._free >= self.config.free_seconds:
                 self._tries = 0
