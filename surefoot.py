@@ -11,6 +11,8 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
+from robot.commands import ROBOT
+
 Algorithm = Literal["auto", "ppo", "a2c", "trpo", "sac"]
 Selector = Literal["random", "variance", "information_gain"]
 Schedule = Literal["scaled", "paper", "linear", "offline"]
@@ -186,18 +188,42 @@ def evaluate(
     episodes: int = 50,
     seed: int = 30_000,
     video: Path | None = None,
+    world: Literal["urban", "off-road"] = "urban",
+    split: Literal["train", "validation", "test"] = "test",
+    methods: tuple[Literal["badgr", "straight", "lidar", "oracle", "random"], ...] = (),
+    out: Path | None = None,
+    jobs: int = 1,
+    settings: Set = (),
 ) -> None:
-    """Measure a trained policy on the true reward; prints JSON.
+    """Measure a trained policy on the true reward, or a driver on trips to goals; prints JSON.
+
+    A driver is a run of the event predictor, its model file, or the word "baselines" for those that
+    need no model. Trips that were driven are kept: stop and go on at will.
 
     Args:
-        run: Folder of the run, or "last".
-        episodes: Episodes to play, deterministically.
+        run: Folder of the run, or "last"; a model file; or "baselines".
+        episodes: Episodes to play, deterministically; of a driver, trips of each method.
         seed: Seed of the episodes.
         video: Also write a video of the policy to this file.
+        world: Of a driver: which worlds.
+        split: Of a driver: whose layouts; those of "test" nobody trains on.
+        methods: Of a driver: who drives, all on the same trips.
+        out: Of a driver: folder of its results; by default beside the model.
+        jobs: Of a driver: worker processes.
+        settings: Of a driver: any other setting, such as --set drive.planner.candidates=512.
     """
+    from agents.badgr.evaluate_job import evaluate_driver, is_driver
+
+    path = _find_run(run)
+    if is_driver(path):
+        evaluate_driver(
+            path, world=world, split=split, episodes=episodes, seed=seed, methods=methods, out=out,
+            jobs=jobs, settings=settings,
+        )  # fmt: skip
+        return
     from agents.preferences.job import evaluate_run
 
-    print(json.dumps(evaluate_run(_find_run(run), episodes, seed, video)))
+    print(json.dumps(evaluate_run(path, episodes, seed, video)))
 
 
 def report(run: Annotated[Path, tyro.conf.Positional], true_reward_run: Path | None = None) -> None:
@@ -315,6 +341,10 @@ def train() -> None:
     """Train a policy: `surefoot train preferences` or `surefoot train rl`."""
 
 
+def robot() -> None:
+    """Run the robot's nodes: guard and its operator, and the simulated rover as ROS 2 topics."""
+
+
 COMMANDS: dict[str, Callable[..., Any]] = {
     "demo": demo,
     "train": train,
@@ -326,6 +356,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "compare": compare,
     "envs": envs,
     "doctor": doctor,
+    "robot": robot,
 }
 TRAIN: dict[str, Callable[..., Any]] = {"preferences": train_preferences, "rl": train_rl}
 OURS = {"envs", "agents", "robot", "surefoot", "__main__"}
@@ -341,6 +372,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     commands, prog, about = COMMANDS, "surefoot", ABOUT
     if words[:1] == ["train"]:
         commands, prog, about, words = TRAIN, "surefoot train", str(train.__doc__), words[1:]
+    elif words[:1] == ["robot"]:
+        commands, prog, about, words = ROBOT, "surefoot robot", str(robot.__doc__), words[1:]
     if not words:
         words = ["--help"]
     try:

@@ -106,6 +106,8 @@ class Timeouts:
     """the GPS fix; the guard does not watch it, the planner does"""
     link: float = _number(1.0, "s", 0.1, 10.0)
     joystick: float = _number(0.25, "s", 0.05, 1.0)
+    guard: float = _number(0.15, "s", 0.05, 1.0)
+    """how late the guard itself may be before it gives up"""
 
     def __post_init__(self) -> None:
         _check(self)
@@ -119,6 +121,39 @@ class Camera:
     height: int = _number(480, "pixels", 24, 4096)
     compressed: bool = False
     """true: topics.camera is a sensor_msgs/CompressedImage (JPEG or PNG)"""
+
+    def __post_init__(self) -> None:
+        _check(self)
+
+
+@dataclass(frozen=True)
+class Body:
+    """The robot's outline, a rectangle around its turning centre, and where the lidar sits on it."""
+
+    length: float = _number(0.508, "m", 0.1, 3.0)
+    width: float = _number(0.43, "m", 0.1, 3.0)
+    side_margin: float = _number(0.05, "m", 0.0, 1.0)
+    """to either side, what counts as in the way"""
+    lidar_forward: float = _number(0.1, "m", -2.0, 2.0)
+    """ahead of the turning centre"""
+    lidar_turn: float = _number(0.0, "rad", -3.15, 3.15)
+    """to the left, of the lidar's x axis against ahead"""
+
+    def __post_init__(self) -> None:
+        _check(self)
+
+
+@dataclass(frozen=True)
+class Joystick:
+    """How a person drives: axes and buttons by their numbers in sensor_msgs/Joy."""
+
+    dead_man: int = _number(4, "button", 0, 64)
+    """must be held; the left shoulder of most pads"""
+    speed_axis: int = _number(1, "axis", 0, 64)
+    turn_axis: int = _number(0, "axis", 0, 64)
+    speed: float = _number(0.8, "m/s", 0.05, 5.0)
+    """at full deflection"""
+    turn_rate: float = _number(1.0, "rad/s", 0.05, 4.0)
 
     def __post_init__(self) -> None:
         _check(self)
@@ -169,7 +204,9 @@ class RobotConfig:
     limits: Limits = field(default_factory=Limits)
     timeouts: Timeouts = field(default_factory=Timeouts)
     camera: Camera = field(default_factory=Camera)
+    body: Body = field(default_factory=Body)
     base: Base = field(default_factory=Base)
+    joystick: Joystick = field(default_factory=Joystick)
     safety: Safety = field(default_factory=Safety)
 
     def __post_init__(self) -> None:
@@ -232,7 +269,9 @@ _SECTIONS: dict[str, Any] = {
     "limits": Limits,
     "timeouts": Timeouts,
     "camera": Camera,
+    "body": Body,
     "base": Base,
+    "joystick": Joystick,
     "safety": Safety,
 }
 

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as Pillow
 
+from robot.config import Joystick
 from robot.safety import Command
 
 Array = NDArray[Any]
@@ -172,6 +173,22 @@ def twist(message: Any, topic: str) -> Command:
     """Of a geometry_msgs/Twist; of a TwistStamped hand over its twist."""
     linear, angular = _vector(message.linear, topic, "linear"), _vector(message.angular, topic, "angular")
     return Command(float(linear[0]), float(angular[2]))
+
+
+def joystick(message: Any, topic: str, stick: Joystick) -> Command | None:
+    """What a sensor_msgs/Joy asks for; None while the dead-man button is not held."""
+    axes, buttons = message.axes, message.buttons
+    if len(buttons) <= stick.dead_man or len(axes) <= max(stick.speed_axis, stick.turn_axis):
+        raise MessageError(
+            f"{topic}: {len(axes)} axes and {len(buttons)} buttons are fewer than joystick.dead_man, "
+            "joystick.speed_axis and joystick.turn_axis need: set these for your pad"
+        )
+    if not buttons[stick.dead_man]:
+        return None
+    speed, turn = float(axes[stick.speed_axis]), float(axes[stick.turn_axis])
+    if not (math.isfinite(speed) and math.isfinite(turn)):
+        raise MessageError(f"{topic}: axes are {speed}, {turn}, expected numbers: is the pad sound?")
+    return Command(speed * stick.speed, turn * stick.turn_rate)
 
 
 def euler(quaternion: tuple[float, float, float, float]) -> tuple[float, float, float]:
