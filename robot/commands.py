@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from robot.config import RobotConfig
@@ -49,7 +49,46 @@ def estop(config: Path | None = None, release: bool = False) -> None:
     print("released; `surefoot robot arm` lets it drive again" if release else "pressed")
 
 
-ROBOT: dict[str, Callable[..., Any]] = {"guard": guard, "arm": arm, "disarm": disarm, "estop": estop}
+def sim(
+    config: Path | None = None,
+    layout: Literal["urban", "offroad", "indoor"] = "urban",
+    split: Literal["train", "validation", "test"] = "train",
+    world: int = 0,
+    seed: int = 0,
+    width: int | None = None,
+) -> None:
+    """Run the simulated rover as ROS 2 topics, in real time, until Ctrl-C.
+
+    Args:
+        config: Parameter file of the robot.
+        layout: Kind of world.
+        split: Worlds of training, validation or test.
+        world: Number of the world in its split.
+        seed: Seed of the trip and of the sensors' noise.
+        width: Pixels of the camera's frames, in place of the file's: 128, 256, 384, 512 or 640, and three
+            quarters as many high; fewer are quicker.
+    """
+    from dataclasses import replace
+
+    from envs.rover.rovers import RoverConfig
+    from robot.config import Camera
+    from robot.sim import run_sim
+
+    _log()
+    robot = _read(config)
+    if width is not None:
+        camera = Camera(width, width * 3 // 4, robot.camera.compressed)
+        robot = replace(robot, camera=camera)
+    run_sim(robot, RoverConfig(layout=layout, split=split, indices=(world,)), seed)
+
+
+ROBOT: dict[str, Callable[..., Any]] = {
+    "guard": guard,
+    "sim": sim,
+    "arm": arm,
+    "disarm": disarm,
+    "estop": estop,
+}
 
 
 def _read(path: Path | None) -> RobotConfig:
