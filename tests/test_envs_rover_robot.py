@@ -91,22 +91,31 @@ def still(samples: int = IMU_SAMPLES) -> Motion:
 def test_noise_is_as_large_as_its_units_say() -> None:
     noise, generator = Noise(), np.random.default_rng(0)
     sensors = MotionSensors(noise)
-    sensors.restart(generator, np.zeros(2), 0.0)
+    sensors.restart(0, generator, np.zeros(2), 0.0)
     fixes, gyro, compass, ages = [], [], [], []
     for _ in range(4000):
-        sensors.feel(generator, still(), 0, 0.0)
+        sensors.feel([generator], still(), np.zeros(1))
         read = sensors.read()
-        fixes.append(read["gps"])
-        gyro.append(read["imu_angular_velocity"])
-        compass.append(read["compass"][0])
-        ages.append(read["gps_age"][0])
+        fixes.append(read["gps"][0].copy())
+        gyro.append(read["imu_angular_velocity"][0])
+        compass.append(float(read["compass"][0, 0]))
+        ages.append(float(read["gps_age"][0, 0]))
     assert np.std(compass) == pytest.approx(np.deg2rad(5), rel=0.1)
     assert np.std(gyro - np.mean(gyro, (0, 1))) == pytest.approx(noise.gyro, rel=0.05)
     assert sorted(set(np.round(ages, 2))) == [0.0, 0.25, 0.5, 0.75]  # 1 Hz
-    fixes = np.array(fixes[::4])
-    assert fixes.std() == pytest.approx(np.hypot(noise.gps, noise.gps_bias), rel=0.35)
-    step = np.diff(fixes, axis=0).std()  # from fix to fix only the quick part changes
+    heard = np.array(fixes[::4])
+    assert heard.std() == pytest.approx(np.hypot(noise.gps, noise.gps_bias), rel=0.35)
+    step = np.diff(heard, axis=0).std()  # from fix to fix only the quick part changes
     assert step == pytest.approx(np.sqrt(2) * noise.gps, rel=0.15)
+
+
+def test_the_imu_ends_at_its_range() -> None:
+    sensors, motion = MotionSensors(Noise.none()), still()
+    sensors.restart(0, np.random.default_rng(0), np.zeros(2), 0.0)
+    motion.acceleration[0, 3] = 900.0, -900.0, 5.0
+    sensors.feel([np.random.default_rng(0)], motion, np.zeros(1))
+    said = sensors.read()["imu_linear_acceleration"][0, 3]
+    np.testing.assert_allclose(said, (156.96, -156.96, 5.0))
 
 
 def test_the_lidar_loses_a_beam_in_a_hundred() -> None:

@@ -108,7 +108,7 @@ class Rovers:
         self._physics = Physics(n, first.world.heights.shape, self.threads, config.body)
         self._prepared: list[Prepared] = [first] * n
         self._chosen = np.full((n, 2), -1)  # index of the world, trip
-        self._motion_sensors = [MotionSensors(config.noise) for _ in range(n)]
+        self._motion_sensors = MotionSensors(config.noise, n)
         self._cameras = [Camera(config.lens, config.noise.camera) for _ in range(n)]
         self._history = np.full((n, HISTORY + 1, 2), np.nan)
         self._commands = np.zeros((n, HISTORY))
@@ -141,7 +141,7 @@ class Rovers:
     def place(self, i: int, x: float, y: float, heading: float) -> None:
         """Puts a rover at rest anywhere in its world; a new episode for its sensors."""
         self._physics.place(i, x, y, heading)
-        self._motion_sensors[i].restart(self._generators[i], np.array((x, y)), heading)
+        self._motion_sensors.restart(i, self._generators[i], np.array((x, y)), heading)
         self._history[i], self._commands[i] = np.nan, 0.0
         self._history[i, -1] = x, y
         self._look([i])
@@ -162,8 +162,7 @@ class Rovers:
         self._commands[:, -1] = actions[:, 1]
         worlds = [one.world for one in self._prepared]
         self.truth = told(motion, worlds, self._seen["goal"], self._history, self._commands)
-        for i, sensors in enumerate(self._motion_sensors):
-            sensors.feel(self._generators[i], motion, i, float(self.truth["heading"][i]))
+        self._motion_sensors.feel(self._generators, motion, self.truth["heading"])
         self._look(range(self.num_envs))
 
     def observe(self) -> dict[str, Array]:
@@ -191,7 +190,7 @@ class Rovers:
             "trips": self._chosen.copy(),
             "history": self._history.copy(),
             "commands": self._commands.copy(),
-            "sensors": [sensors.get_state() for sensors in self._motion_sensors],
+            "sensors": self._motion_sensors.get_state(),
             "generators": np.stack([generator_words(one) for one in self._generators]),
             "seen": self.observe(),
         }
@@ -204,8 +203,7 @@ class Rovers:
             self._enter(i, int(index), int(trip))
         self._physics.set_state(state)
         self._history, self._commands = np.array(state["history"]), np.array(state["commands"])
-        for sensors, saved in zip(self._motion_sensors, state["sensors"], strict=True):
-            sensors.set_state(saved)
+        self._motion_sensors.set_state(state["sensors"])
         for generator, words in zip(self._generators, state["generators"], strict=True):
             set_generator(generator, words)
         for name, seen in self._seen.items():
@@ -235,14 +233,13 @@ class Rovers:
 
         def look(i: int) -> None:
             self._look_around(i, poses[i], bodies[i], seeds[i])
+            ranges = self._ranges(i, poses[i], bodies[i])
+            self._seen["lidar"][i] = hear(ranges, self._generators[i], self.config.noise)
 
         list(map(look, ids) if self._pool is None else self._pool.map(look, ids))
-        for i in ids:
-            self._seen["lidar"][i] = hear(
-                self._ranges(i, poses[i], bodies[i]), self._generators[i], self.config.noise
-            )
-            for name, value in self._motion_sensors[i].read().items():
-                self._seen[name][i] = value
+        chosen = slice(None) if len(ids) == self.num_envs else list(ids)
+        for name, value in self._motion_sensors.read().items():
+            self._seen[name][chosen] = value[chosen]
 
     def _look_around(self, i: int, pose: Array, body: Array, seed: int) -> None:
         depth = self._seen["depth"][i] if self.config.depth else self._depth[i]
