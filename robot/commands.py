@@ -55,6 +55,7 @@ def sim(
     split: Literal["train", "validation", "test"] = "train",
     world: int = 0,
     seed: int = 0,
+    trip: int | None = None,
     width: int | None = None,
 ) -> None:
     """Run the simulated rover as ROS 2 topics, in real time, until Ctrl-C.
@@ -65,6 +66,7 @@ def sim(
         split: Worlds of training, validation or test.
         world: Number of the world in its split.
         seed: Seed of the trip and of the sensors' noise.
+        trip: Number of the trip in its world; by default drawn.
         width: Pixels of the camera's frames, in place of the file's: 128, 256, 384, 512 or 640, and three
             quarters as many high; fewer are quicker.
     """
@@ -79,7 +81,7 @@ def sim(
     if width is not None:
         camera = Camera(width, width * 3 // 4, robot.camera.compressed)
         robot = replace(robot, camera=camera)
-    run_sim(robot, RoverConfig(layout=layout, split=split, indices=(world,)), seed)
+    run_sim(robot, RoverConfig(layout=layout, split=split, indices=(world,)), seed, trip)
 
 
 ROBOT: dict[str, Callable[..., Any]] = {

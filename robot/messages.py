@@ -104,8 +104,8 @@ def compressed_image(message: Any, topic: str, size: tuple[int, int] | None = No
 
 def imu(message: Any, topic: str) -> ImuReading:
     """Of a sensor_msgs/Imu in the robot's own axes."""
-    gyro = _vector(message.angular_velocity, topic, "angular_velocity")
-    acceleration = _vector(message.linear_acceleration, topic, "linear_acceleration")
+    gyro = vector(message.angular_velocity, topic, "angular_velocity")
+    acceleration = vector(message.linear_acceleration, topic, "linear_acceleration")
     for field in ("angular_velocity", "linear_acceleration"):
         if getattr(message, f"{field}_covariance")[0] == -1:
             raise MessageError(f"{topic}: {field}_covariance says that the IMU does not measure it")
@@ -116,10 +116,10 @@ def imu(message: Any, topic: str) -> ImuReading:
 
 def odometry(message: Any, topic: str) -> OdometryReading:
     """Of a nav_msgs/Odometry whose twist is in the robot's frame, as REP 105 has it."""
-    position = _vector(message.pose.pose.position, topic, "pose.pose.position")
+    position = vector(message.pose.pose.position, topic, "pose.pose.position")
     angles = euler(_checked(message.pose.pose.orientation, topic, "pose.pose.orientation"))
-    linear = _vector(message.twist.twist.linear, topic, "twist.twist.linear")
-    angular = _vector(message.twist.twist.angular, topic, "twist.twist.angular")
+    linear = vector(message.twist.twist.linear, topic, "twist.twist.linear")
+    angular = vector(message.twist.twist.angular, topic, "twist.twist.angular")
     pose = np.array([position[0], position[1], angles[2]])
     return OdometryReading(pose, float(linear[0]), float(angular[2]), angles[0], angles[1])
 
@@ -171,7 +171,7 @@ def beams(angles: Array, ranges: Array, count: int, farthest: float) -> Array:
 
 def twist(message: Any, topic: str) -> Command:
     """Of a geometry_msgs/Twist; of a TwistStamped hand over its twist."""
-    linear, angular = _vector(message.linear, topic, "linear"), _vector(message.angular, topic, "angular")
+    linear, angular = vector(message.linear, topic, "linear"), vector(message.angular, topic, "angular")
     return Command(float(linear[0]), float(angular[2]))
 
 
@@ -207,7 +207,8 @@ def _seconds(seconds: int, nanoseconds: int, topic: str) -> float:
     return seconds + nanoseconds * 1e-9
 
 
-def _vector(value: Any, topic: str, field: str) -> Array:
+def vector(value: Any, topic: str, field: str) -> Array:
+    """(3,) of a geometry_msgs/Vector3 or Point whose numbers are finite."""
     vector = np.array([value.x, value.y, value.z], np.float64)
     if not np.isfinite(vector).all():
         raise MessageError(f"{topic}: {field} is {vector.tolist()}, expected numbers: is the sender sound?")

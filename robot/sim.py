@@ -195,6 +195,7 @@ def run_sim(
     config: RobotConfig,
     world: RoverConfig,
     seed: int = 0,
+    trip: int | None = None,
     rates: SimRates | None = None,
     arguments: Sequence[str] = (),
 ) -> None:
@@ -202,4 +203,5 @@ def run_sim(
     with open_node("sim", arguments) as ros:
         config = declare(ros.node, config)
         rover = SimWorld(replace(world, lens=lens_of(config)), seed)
+        rover.restart(trip)
         Sim(ros, config, rover, rates or SimRates()).run()
