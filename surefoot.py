@@ -306,6 +306,62 @@ def collect(
     print(json.dumps(collect(with_settings(config, settings), folder, workers), indent=2))
 
 
+def watch(
+    source: Annotated[Path, tyro.conf.Positional],
+    world: Literal["urban", "off-road"] = "urban",
+    split: Literal["train", "validation", "test"] = "test",
+    trip: int = 0,
+    method: Literal["badgr", "straight", "lidar", "oracle", "random"] | None = None,
+    episode: int = 0,
+    model: Path | None = None,
+    video: Path | None = None,
+    save: Path | None = None,
+    speed: float | None = None,
+    chase: bool = True,
+    settings: Set = (),
+) -> None:
+    """Show a rover driving: its camera with the ways it thinks of, the map, what it expects and what comes.
+
+    Live in Rerun (pip install 'surefoot[watch]'), or as a video with --video drive.mp4.
+
+    Args:
+        source: Run or model file that drives a simulated trip; "baselines" for methods without a model;
+            or a folder of recorded drives.
+        world: Of a trip: which worlds.
+        split: Of a trip: whose layouts; those of "test" nobody trains on.
+        trip: Number of the trip, as `surefoot evaluate` counts them.
+        method: Who drives the trip; by default the model, without one "straight".
+        episode: Of recorded drives: which one, from 0; -1 is the last.
+        model: Of recorded drives: a run or model file that says what it would have foretold.
+        video: Write an .mp4 in place of showing it live; plays twice as fast as the drive.
+        save: Write an .rrd, which Rerun opens later.
+        speed: Times as fast as it happens; by default 1 live, 2 in a video.
+        chase: In a video: with a view from behind, where this machine has OpenGL.
+        settings: Of a trip: any other setting, such as --set drive.planner.candidates=2048.
+    """
+    from agents.badgr.watch import View, watch
+
+    views: list[View] = []
+    if video is not None:
+        from agents.badgr.watch_video import DriveVideo
+
+        views.append(DriveVideo(video, speed or 2.0, chase=chase))
+    if save is not None or video is None:
+        from agents.badgr.watch_rerun import RerunView
+
+        views.append(RerunView(save, speed or 1.0))
+    path = source if str(source) == "baselines" else _find_run(source)
+    print(
+        watch(
+            path, views, world=world, split=split, trip=trip, method=method, episode=episode, model=model,
+            settings=settings,
+        )
+    )  # fmt: skip
+    for file in (video, save):
+        if file is not None:
+            print(file)
+
+
 def doctor(json_output: Annotated[bool, tyro.conf.arg(name="json")] = False, quick: bool = False) -> None:
     """Say what this machine has, and the fix for what it lacks.
 
@@ -354,6 +410,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "evaluate": evaluate,
     "report": report,
     "compare": compare,
+    "watch": watch,
     "envs": envs,
     "doctor": doctor,
     "robot": robot,

@@ -44,6 +44,7 @@ HOMES = {
     "cv2": ("envs/atari*.py",),
     "minari": ("envs/minari*.py", "envs/dataset*.py"),
     "av": ("envs/video.py",),
+    "rerun": ("agents/badgr/watch_rerun.py",),
     "fastapi": LABELLING,
     "starlette": LABELLING,
     "uvicorn": LABELLING,
@@ -55,7 +56,7 @@ HOMES = {
 }
 """The files that may import a heavy package at all."""
 INSIDE_FUNCTIONS = (
-    "mujoco", "ale_py", "envpool", "habitat", "cv2", "minari", "av", "rclpy", "numba", *MESSAGES
+    "mujoco", "ale_py", "envpool", "habitat", "cv2", "minari", "av", "rerun", "rclpy", "numba", *MESSAGES
 )  # fmt: skip
 """Never at the top of a file, so that importing the file costs nothing and works without them."""
 EXTRAS = (*HOMES, "imageio", "safetensors", "tensorboard", "h5py", "psycopg", "s3fs", "onnx")

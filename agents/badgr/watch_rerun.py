@@ -1,0 +1,144 @@
+"""A drive live in Rerun's viewer, or in a file that it opens: the same four views, to zoom and to rewind."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agents.badgr.overlay import CHOSEN, CameraView, Ways
+from agents.badgr.watch_moment import Moment, to_map
+from agents.badgr.watch_panels import COLOURS, SPARE
+from envs.rover.map_view import GOAL, ROVER, TRACK, WorldMap
+from envs.rover.world import World
+
+Array = NDArray[Any]
+
+TIMELINE = "drive"
+SCALE = 12.0
+"""pixels a metre of the map's picture"""
+MEMORY = "1GB"
+"""that the viewer may take: older moments are forgotten then"""
+
+
+class NoViewerError(RuntimeError):
+    """Rerun is not installed; the message says how to get it, and what goes without."""
+
+
+class RerunView:
+    """Shows moments as they come, at the speed at which they happened. file: .rrd to write in place of that.
+
+    speed: times as fast as it happened. Raises NoViewerError where Rerun is missing.
+    """
+
+    def __init__(self, file: Path | None = None, speed: float = 1.0) -> None:
+        try:
+            import rerun
+        except ModuleNotFoundError:
+            raise NoViewerError(
+                "showing a drive live needs Rerun: pip install 'surefoot[watch]' (or rerun-sdk); without it, "
+                "write a video: --video drive.mp4"
+            ) from None
+        self._rr: Any = rerun
+        self._recording: Any = rerun.RecordingStream("surefoot")
+        self._file, self._speed = file, speed
+        self._world: World | None = None
+        self._view: CameraView | None = None
+        self._track: list[tuple[float, float]] = []
+        self._began = time.monotonic()
+
+    def begin(self, title: str, world: World | None, view: CameraView | None) -> None:
+        """A drive; the map is sent once."""
+        self._world, self._view, self._track = world, view, []
+        if self._file is not None:
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            self._recording.save(str(self._file), default_blueprint=self._layout())
+        else:
+            self._recording.spawn(memory_limit=MEMORY, default_blueprint=self._layout())
+        if world is not None:
+            ground = self._rr.Image(WorldMap(world, SCALE).draw()).compress(jpeg_quality=90)
+            self._recording.log("map/ground", ground, static=True)
+        self._say(title)
+        self._began = time.monotonic()
+
+    def show(self, moment: Moment) -> None:
+        """A decision."""
+        if self._file is None:
+            time.sleep(max(self._began + moment.seconds / self._speed - time.monotonic(), 0.0))
+        rr, log = self._rr, self._recording.log
+        self._recording.set_time(TIMELINE, duration=moment.seconds)
+        self._track.append(moment.pose[:2])
+        log("camera/picture", rr.Image(moment.image))
+        self._camera_ways(moment.ways)
+        self._map(moment)
+        for name, values in moment.foretold.items():
+            log(f"plan/{name}", rr.BarChart(np.asarray(values, np.float64), color=COLOURS.get(name, SPARE)))
+            log(f"events/{name}/foretold", rr.Scalars([float(np.max(values))]))
+        for source, marks in moment.happened.items():
+            for name, (happened, known) in marks.items():
+                if len(happened) and known[-1]:
+                    log(f"events/{name}/{source}", rr.Scalars([float(happened[-1])]))
+        if moment.words:
+            self._say(moment.words)
+
+    def end(self, words: str) -> None:
+        """What came of it."""
+        self._say(words)
+
+    def close(self) -> None:
+        """Everything is sent, or written."""
+        self._recording.flush()
+        self._recording.disconnect()
+
+    def _camera_ways(self, ways: Ways | None) -> None:
+        strips, colours = [], []
+        if ways is not None and self._view is not None:
+            shown = [*ways.shown(), (ways.plan, CHOSEN)]
+            for way, colour in shown:
+                for line in self._view.lines(way):
+                    strips.append(line)
+                    colours.append(colour)
+        radii = [0.25] * max(len(strips) - 1, 0) + [0.8] * (len(strips) > 0)
+        self._recording.log("camera/ways", self._rr.LineStrips2D(strips, colors=colours, radii=radii))
+
+    def _map(self, moment: Moment) -> None:
+        rr, log = self._rr, self._recording.log
+        log("map/track", rr.LineStrips2D([self._pixels(np.array(self._track))], colors=[TRACK], radii=[2.0]))
+        if moment.ways is not None:
+            shown = [*moment.ways.shown(), (moment.ways.plan, CHOSEN)]
+            strips = [self._pixels(to_map(way, moment.pose)) for way, _ in shown]
+            radii = [0.5] * (len(strips) - 1) + [1.5]
+            log("map/ways", rr.LineStrips2D(strips, colors=[colour for _, colour in shown], radii=radii))
+        else:
+            log("map/ways", rr.LineStrips2D([]))
+        places, colours = [np.array(moment.pose[:2])], [ROVER]
+        if moment.goal is not None:
+            places, colours = [*places, np.asarray(moment.goal)], [ROVER, GOAL]
+        log("map/places", rr.Points2D(self._pixels(np.stack(places)), colors=colours, radii=5.0))
+
+    def _pixels(self, places: Array) -> Array:
+        """(T, 2) on the map's picture, or m with y downward where there is none."""
+        if self._world is None:
+            flipped: Array = places * (1.0, -1.0)
+            return flipped
+        height = round(self._world.size[1] * SCALE)
+        return np.stack([places[:, 0] * SCALE, height - 1 - places[:, 1] * SCALE], axis=1)
+
+    def _say(self, words: str) -> None:
+        self._recording.log("words", self._rr.TextLog(words))
+
+    def _layout(self) -> Any:
+        import rerun.blueprint as rrb
+
+        events = [rrb.TimeSeriesView(origin=f"events/{name}", name=name) for name in COLOURS]
+        plan = [rrb.BarChartView(origin=f"plan/{name}", name=f"{name}, next 2 s") for name in COLOURS]
+        return rrb.Blueprint(
+            rrb.Horizontal(
+                rrb.Vertical(rrb.Spatial2DView(origin="camera", name="camera"), rrb.Horizontal(*plan)),
+                rrb.Vertical(rrb.Spatial2DView(origin="map", name="map"), rrb.Vertical(*events)),
+            ),
+            collapse_panels=True,
+        )
