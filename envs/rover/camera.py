@@ -92,6 +92,7 @@ class Camera:
         self.grain = grain
         self._across, self._down, self._inside = _prepared(lens)
         self._owner = np.empty((lens.height, lens.width), np.int32)
+        self._noise = np.empty(lens.width, np.float32)
         self._draw = load()["kernel_camera"].draw
 
     def take(
@@ -102,7 +103,7 @@ class Camera:
         axes: as `camera_axes` gives them; seed: of the sensor's noise.
         """
         shot = Shot(origin, axes, self._across, self._down, self._inside, int(seed), float(self.grain), FAR)
-        self._draw(scene, shot, image, depth, self._owner)
+        self._draw(scene, shot, image, depth, self._owner, self._noise)
 
     def picture(self, scene: Scene, origin: Array, axes: Array, seed: int = 0) -> tuple[Array, Array]:
         """(image, depth) in new memory."""

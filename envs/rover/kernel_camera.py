@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from envs.rover.kernel_ground import GRASS, GROUND, Field, march
 from envs.rover.kernel_noise import hash3, unit
-from envs.rover.kernel_solids import BOX, CYLINDER, LOG, MISS, ray_solid, solid_bounds
+from envs.rover.kernel_solids import BOX, CYLINDER, LOG, MISS, balls, boxes, cylinders, solid_bounds
 
 TEXTURE_SIZE = 256
 TEXTURE_METRES = 4.0
@@ -62,8 +62,11 @@ class Shot(NamedTuple):
     """m beyond which depth is said to be this"""
 
 
-def draw(scene: Scene, shot: Shot, image: Any, depth: Any, owner: Any) -> None:
-    """Fills image (H, W, 3) uint8 and depth (H, W) float32 m along the optical axis; owner is scratch."""
+def draw(scene: Scene, shot: Shot, image: Any, depth: Any, owner: Any, noise: Any) -> None:
+    """Fills image (H, W, 3) uint8 and depth (H, W) float32 m along the optical axis.
+
+    owner: (H, W) int32 and noise: (W,) float32 are scratch.
+    """
     height, width = shot.inside.shape
     for i in range(height):
         for j in range(width):
@@ -71,44 +74,53 @@ def draw(scene: Scene, shot: Shot, image: Any, depth: Any, owner: Any) -> None:
             owner[i, j] = -1
     _draw_solids(scene, shot, depth, owner)
     axes, origin = shot.axes, shot.origin
+    ox, oy, oz = origin[0], origin[1], origin[2]
+    rx, ry, rz = axes[0, 0], axes[0, 1], axes[0, 2]
     pixel = shot.across[1] - shot.across[0]
+    gain = 255.0 * scene.light[EXPOSURE]
+    haze = scene.light[HAZE]
+    # The lowest row of the sky is the far horizon's one colour, whatever the direction.
+    far_red, far_green, far_blue = _sky(scene, 1.0, 0.0, 0.0)
     for i in range(height):
+        b = shot.down[i]
+        fx, fy, fz = axes[2, 0] + b * axes[1, 0], axes[2, 1] + b * axes[1, 1], axes[2, 2] + b * axes[1, 2]
+        _grain(i, shot, noise)
         for j in range(width):
             if not shot.inside[i, j]:
                 image[i, j, 0] = image[i, j, 1] = image[i, j, 2] = 0
                 depth[i, j] = 0.0
                 continue
-            a, b = shot.across[j], shot.down[i]
-            dx = axes[2, 0] + a * axes[0, 0] + b * axes[1, 0]
-            dy = axes[2, 1] + a * axes[0, 1] + b * axes[1, 1]
-            dz = axes[2, 2] + a * axes[0, 2] + b * axes[1, 2]
-            t, what, kind, bits, share = march(
-                scene.field, origin[0], origin[1], origin[2], dx, dy, dz, min(depth[i, j], 400.0)
-            )
-            x, y = origin[0] + t * dx, origin[1] + t * dy
+            a = shot.across[j]
+            dx, dy, dz = fx + a * rx, fy + a * ry, fz + a * rz
+            t, what, kind, bits, share = march(scene.field, ox, oy, oz, dx, dy, dz, min(depth[i, j], 400.0))
             if what == GROUND:
-                slope = max(abs(dz), 0.02)
-                spread = pixel * t * math.sqrt(math.sqrt(a * a + b * b + 1.0) / slope)
+                x, y = ox + t * dx, oy + t * dy
+                spread = pixel * t * math.sqrt(math.sqrt(a * a + b * b + 1.0) / max(abs(dz), 0.02))
                 red, green, blue = _ground(scene, x, y, spread)
             elif what == GRASS:
-                red, green, blue = _blade(scene, x, y, kind, bits, share)
+                red, green, blue = _blade(scene, ox + t * dx, oy + t * dy, kind, bits, share)
             elif owner[i, j] >= 0:
                 t = depth[i, j]
                 red, green, blue = _solid(
-                    scene, owner[i, j],
-                    origin[0] + t * dx, origin[1] + t * dy, origin[2] + t * dz, pixel * t,
-                )  # fmt: skip
+                    scene, owner[i, j], ox + t * dx, oy + t * dy, oz + t * dz, pixel * t
+                )
             else:
-                t, red, green, blue = _beyond(scene, origin, dx, dy, dz, pixel)
+                t, red, green, blue = _beyond(scene, ox, oy, oz, dx, dy, dz, pixel)
             depth[i, j] = min(t, shot.far)
-            if t < 400.0:
-                mist = t * scene.light[HAZE]
-                mist = mist / (1.0 + mist)
-                far_red, far_green, far_blue = _sky(scene, dx, dy, 0.0)
-                red += mist * (far_red - red)
-                green += mist * (far_green - green)
-                blue += mist * (far_blue - blue)
-            _expose(scene, shot, image, i, j, red, green, blue)
+            mist = t * haze / (1.0 + t * haze) if t < 400.0 else 0.0
+            red += mist * (far_red - red)
+            green += mist * (far_green - green)
+            blue += mist * (far_blue - blue)
+            image[i, j, 0] = int(min(max(red * gain + noise[j], 0.0), 255.0))
+            image[i, j, 1] = int(min(max(green * gain + noise[j], 0.0), 255.0))
+            image[i, j, 2] = int(min(max(blue * gain + noise[j], 0.0), 255.0))
+
+
+def _grain(i: int, shot: Shot, noise: Any) -> None:
+    """Fills noise (W,) for a row: the sum of three uniform numbers has a deviation of a half."""
+    for j in range(len(noise)):
+        bits = hash3(i, j, shot.seed)
+        noise[j] = 2.0 * shot.grain * (unit(bits) + unit(bits >> 10) + unit(bits >> 20) - 1.5)
 
 
 def _draw_solids(scene: Scene, shot: Shot, depth: Any, owner: Any) -> None:
@@ -129,29 +141,39 @@ def _draw_solids(scene: Scene, shot: Shot, depth: Any, owner: Any) -> None:
         j1 = min(int((right - across[0]) * per_slope_x) + 2, width)
         i0 = max(int((top - down[0]) * per_slope_y), 0)
         i1 = min(int((bottom - down[0]) * per_slope_y) + 2, height)
-        nearest = forward - s[9]
+        if j0 >= j1 or i0 >= i1:
+            continue
+        # Rays in the solid's own frame: from (lx, ly, lz), and linear in the column along a row.
+        c, n, shape = s[7], s[8], int(s[0])
+        lx, ly, lz = -px * c - py * n, px * n - py * c, -pz
+        rx, ry, rz = axes[0, 0] * c + axes[0, 1] * n, axes[0, 1] * c - axes[0, 0] * n, axes[0, 2]
         for i in range(i0, i1):
-            for j in range(j0, j1):
-                if depth[i, j] < nearest or not shot.inside[i, j]:
-                    continue
-                a, b = across[j], down[i]
-                dx = axes[2, 0] + a * axes[0, 0] + b * axes[1, 0]
-                dy = axes[2, 1] + a * axes[0, 1] + b * axes[1, 1]
-                dz = axes[2, 2] + a * axes[0, 2] + b * axes[1, 2]
-                t = ray_solid(s, origin[0], origin[1], origin[2], dx, dy, dz)
-                if t < depth[i, j]:
-                    depth[i, j] = t
-                    owner[i, j] = k
+            b = down[i]
+            gx, gy = axes[2, 0] + b * axes[1, 0], axes[2, 1] + b * axes[1, 1]
+            fx, fy, fz = gx * c + gy * n, gy * c - gx * n, axes[2, 2] + b * axes[1, 2]
+            columns, row, mine = across[j0:j1], depth[i, j0:j1], owner[i, j0:j1]
+            if shape == BOX:
+                boxes(columns, lx, ly, lz, fx, fy, fz, rx, ry, rz, s[4], s[5], s[6], k, row, mine)
+            elif shape == CYLINDER:
+                cylinders(columns, lx, ly, lz, fx, fy, fz, rx, ry, rz, s[4], s[6], k, row, mine)
+            elif shape == LOG:
+                cylinders(columns, ly, lz, lx, fy, fz, fx, ry, rz, rx, s[5], s[4], k, row, mine)
+            else:
+                balls(
+                    columns, lx / s[4], ly / s[5], lz / s[6], fx / s[4], fy / s[5], fz / s[6],
+                    rx / s[4], ry / s[5], rz / s[6], k, row, mine,
+                )  # fmt: skip
 
 
 def _texel(textures: Any, which: int, u: float, v: float, spread: float) -> tuple[float, float, float]:
     """Colour 0-1 of a texture at (u, v) metres, averaged over about `spread` metres."""
-    texels = spread * (TEXTURE_SIZE / TEXTURE_METRES)
-    size, start = TEXTURE_SIZE, 0
-    while texels > 1.5 and size > 1:
-        start += size * size
-        size >>= 1
-        texels *= 0.5
+    # The level whose texels are about as large as the spread: each has half as many along a side.
+    texels = spread * (TEXTURE_SIZE / TEXTURE_METRES / 1.5)
+    size = TEXTURE_SIZE >> (
+        (texels > 1.0) + (texels > 2.0) + (texels > 4.0) + (texels > 8.0)
+        + (texels > 16.0) + (texels > 32.0) + (texels > 64.0) + (texels > 128.0)
+    )  # fmt: skip
+    start = (TEXTURE_SIZE * TEXTURE_SIZE - size * size) * 4 // 3  # texels of all larger levels
     scale = size / TEXTURE_METRES
     column = math.floor(u * scale) & (size - 1)
     row = math.floor(v * scale) & (size - 1)
@@ -261,23 +283,23 @@ def _solid(
 
 
 def _beyond(
-    scene: Scene, origin: Any, dx: float, dy: float, dz: float, pixel: float
+    scene: Scene, ox: float, oy: float, oz: float, dx: float, dy: float, dz: float, pixel: float
 ) -> tuple[float, float, float, float]:
     """Distance and colour where nothing near was met: ceiling, sky, or ground outside the grid."""
     base = scene.light
     if base[ROOF] > 0.0 and dz > 1e-6:
-        t = (base[ROOF] - origin[2]) / dz
+        t = (base[ROOF] - oz) / dz
         red, green, blue = _texel(
-            scene.textures, int(scene.ground_paint[0, 3]), origin[0] + t * dx, origin[1] + t * dy, 4.0
+            scene.textures, int(scene.ground_paint[0, 3]), ox + t * dx, oy + t * dy, 4.0
         )
-        glow = 0.9 + 0.3 * ((int((origin[0] + t * dx) / 2.0) + int((origin[1] + t * dy) / 1.5)) % 3 == 0)
+        glow = 0.9 + 0.3 * ((int((ox + t * dx) / 2.0) + int((oy + t * dy) / 1.5)) % 3 == 0)
         return t, (0.5 + 0.2 * red) * glow, (0.5 + 0.2 * green) * glow, (0.5 + 0.2 * blue) * glow
     if dz < -0.003:
         flat = math.sqrt(dx * dx + dy * dy)
-        t = -origin[2] / dz
+        t = -oz / dz
         red, green, blue = _texel(
             scene.textures, int(scene.ground_paint[1, 3]),
-            origin[0] + t * dx, origin[1] + t * dy, pixel * t * math.sqrt(flat / -dz),
+            ox + t * dx, oy + t * dy, pixel * t * math.sqrt(flat / -dz),
         )  # fmt: skip
         paint = scene.ground_paint[1]
         return (
@@ -306,16 +328,3 @@ def sky_place(dx: float, dy: float, dz: float) -> tuple[int, int]:
         min(int(up / (around + up) * SKY_ROWS), SKY_ROWS - 1),
         min(int(column * SKY_COLUMNS), SKY_COLUMNS - 1),
     )
-
-
-def _expose(
-    scene: Scene, shot: Shot, image: Any, i: int, j: int, red: float, green: float, blue: float
-) -> None:
-    gain = 255.0 * scene.light[EXPOSURE]
-    noise = 0.0
-    if shot.grain > 0.0:  # the sum of three uniform numbers has a deviation of a half
-        bits = hash3(i, j, shot.seed)
-        noise = 2.0 * shot.grain * (unit(bits) + unit(bits >> 10) + unit(bits >> 20) - 1.5)
-    image[i, j, 0] = int(min(max(red * gain + noise, 0.0), 255.0))
-    image[i, j, 1] = int(min(max(green * gain + noise, 0.0), 255.0))
-    image[i, j, 2] = int(min(max(blue * gain + noise, 0.0), 255.0))

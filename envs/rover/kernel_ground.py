@@ -10,6 +10,9 @@ from envs.rover.kernel_solids import MISS
 
 BLOCK = 8
 """cells along the side of a block, whose highest point lets rays pass over it in one step"""
+REGION_BITS = 3
+REGION = 1 << REGION_BITS
+"""blocks along the side of a region, which rays pass over in one step too"""
 NOTHING, GROUND, GRASS, SOLID = 0, 1, 2, 3
 
 
@@ -36,6 +39,8 @@ class Field(NamedTuple):
     """(R / 8, C / 8) float32, blades that a ray meets on a metre through a block"""
     detail: float
     """m beyond which blades are met by chance, not one by one: they are far smaller than a pixel there"""
+    regions: Any
+    """(R / 64, C / 64) float32 m, the highest `tops` of REGION x REGION blocks"""
 
 
 def march(
@@ -94,6 +99,27 @@ def march(
                     return found, what, fine_kind, fine_bits, fine_share
             if blade < MISS:
                 return blade, GRASS, kind, bits, share
+        else:
+            # Above this block: perhaps above all that is left of its region, too.
+            rx, ry = bx >> REGION_BITS, by >> REGION_BITS
+            out_x = ((rx + (dx > 0)) * REGION * side - ox) * inverse_x
+            out_y = ((ry + (dy > 0)) * REGION * side - oy) * inverse_y
+            out = min(out_x, out_y)
+            if out > leave and oz + (leave if dz > 0.0 else out) * dz > field.regions[ry, rx]:
+                t = out
+                if out_x < out_y:
+                    bx = (rx + 1) * REGION if dx > 0 else rx * REGION - 1
+                    by = int((oy + t * dy) * per_side)
+                    by = min(max(by, ry * REGION), ry * REGION + REGION - 1)
+                else:
+                    by = (ry + 1) * REGION if dy > 0 else ry * REGION - 1
+                    bx = int((ox + t * dx) * per_side)
+                    bx = min(max(bx, rx * REGION), rx * REGION + REGION - 1)
+                if bx < 0 or by < 0 or bx >= blocks_x or by >= blocks_y:
+                    break
+                next_x = ((bx + (dx > 0)) * side - ox) * inverse_x
+                next_y = ((by + (dy > 0)) * side - oy) * inverse_y
+                continue
         t = leave
         if next_x < next_y:
             bx += step_x
@@ -116,6 +142,7 @@ def _march_block(
     per_cell = 1.0 / cell
     heights = field.heights
     rows, columns = heights.shape
+    flat = dx * dx + dy * dy
     middle = t + 1e-7
     ix = min(max(int((ox + middle * dx) * per_cell), 0), columns - 2)
     iy = min(max(int((oy + middle * dy) * per_cell), 0), rows - 2)
@@ -140,7 +167,7 @@ def _march_block(
         kind = field.grass[iy, ix]
         if blades and kind > 0 and low <= h00 + field.blades[kind, 1]:
             for blade in range(int(field.blades[kind, 4])):
-                found, bits, share = _meet_blade(field, kind, blade, ix, iy, ox, oy, oz, dx, dy, dz)
+                found, bits, share = _meet_blade(field, kind, blade, ix, iy, ox, oy, oz, dx, dy, dz, flat)
                 if t - 0.05 < found < best and found < leave + 0.05:
                     return found, GRASS, kind, bits, share
         if best != MISS:
@@ -185,50 +212,50 @@ def _meet_cell(
     du: float, dv: float, dz: float, length: float,
 ) -> float:  # fmt: skip
     """Distance within a cell to its two triangles, which share the edge from (1, 0) to (0, 1)."""
-    start = z - _height(h00, h01, h10, h11, u, v)
+    # Above the first triangle's plane the ray is z + s dz; past the edge the second is `twist` steeper.
+    twist = h00 + h11 - h01 - h10
+    over, past = u + v - 1.0, du + dv
+    z -= h00 + u * (h01 - h00) + v * (h10 - h00)
+    dz -= du * (h01 - h00) + dv * (h10 - h00)
+    start = z - max(over, 0.0) * twist
     if start <= 0.0:
         return 0.0
-    begin = 0.0
-    across = du + dv
-    if abs(across) > 1e-12:
-        t = (1.0 - u - v) / across
-        if 0.0 < t < length:
-            value = z + t * dz - _height(h00, h01, h10, h11, u + t * du, v + t * dv)
-            if value <= 0.0:
-                return t * start / (start - value)
-            begin, start = t, value
-    value = z + length * dz - _height(h00, h01, h10, h11, u + length * du, v + length * dv)
-    if value <= 0.0:
-        return begin + (length - begin) * start / (start - value)
+    edge = min(max(-over / (past if abs(past) > 1e-12 else 1e-12), 0.0), length)
+    middle = z + edge * dz - max(over + edge * past, 0.0) * twist
+    if middle <= 0.0:
+        return edge * start / (start - middle)
+    last = z + length * dz - max(over + length * past, 0.0) * twist
+    if last <= 0.0:
+        return edge + (length - edge) * middle / (middle - last)
     return MISS
-
-
-def _height(h00: float, h01: float, h10: float, h11: float, u: float, v: float) -> float:
-    if u + v <= 1.0:
-        return h00 + u * (h01 - h00) + v * (h10 - h00)
-    return h11 + (1.0 - u) * (h10 - h11) + (1.0 - v) * (h01 - h11)
 
 
 def _meet_blade(
     field: Field, kind: int, blade: int, ix: int, iy: int,
-    ox: float, oy: float, oz: float, dx: float, dy: float, dz: float,
+    ox: float, oy: float, oz: float, dx: float, dy: float, dz: float, flat: float,
 ) -> tuple[float, int, float]:  # fmt: skip
-    """Where the ray meets a leaning blade, with its hash and the share of its height; MISS beside it."""
-    flat = dx * dx + dy * dy
+    """Where the ray meets a leaning blade, with its hash and the share of its height; MISS beside it.
+
+    flat: dx dx + dy dy.
+    """
     more = hash3(ix, iy, blade * 7 + 2)
     cell = field.cell
+    bx, by = (ix + unit(more)) * cell - ox, (iy + unit(more >> 10)) * cell - oy
     bits = (more * 40503 + 977) & 0xFFFFFFFF
     height = field.blades[kind, 0] + unit(bits >> 10) * (field.blades[kind, 1] - field.blades[kind, 0])
-    bx, by = (ix + unit(more)) * cell - ox, (iy + unit(more >> 10)) * cell - oy
+    half = field.blades[kind, 2]
+    beside = bx * dy - by * dx
+    reach = half + 0.25 * height  # a blade leans 0.35 of its height at most, from the middle either way
+    if beside * beside > reach * reach * flat:
+        return MISS, 0, 0.0
     t = (bx * dx + by * dy) / flat
     z = oz + t * dz - field.heights[iy, ix]
     if z < 0.0 or z > height:
         return MISS, 0, 0.0
     share = z / height
     lean = 0.35 * height * share * share
-    bx += lean * (unit(more >> 20) - 0.5)
-    by += lean * (unit(bits >> 20) - 0.5)
-    aside = abs(bx * dy - by * dx) / math.sqrt(flat)
-    if aside > field.blades[kind, 2] * (1.0 - 0.75 * share):
+    beside += lean * ((unit(more >> 20) - 0.5) * dy - (unit(bits >> 20) - 0.5) * dx)
+    half *= 1.0 - 0.75 * share
+    if beside * beside > half * half * flat:
         return MISS, 0, 0.0
     return t, bits, share

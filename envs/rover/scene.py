@@ -9,7 +9,7 @@ import numpy as np
 from envs.batch import Array
 from envs.rover.compiled import load
 from envs.rover.kernel_camera import AMBIENT, EXPOSURE, HAZE, ROOF, SUN, SUN_COLOUR, Scene
-from envs.rover.kernel_ground import BLOCK, Field
+from envs.rover.kernel_ground import BLOCK, REGION, Field
 from envs.rover.sky import panorama
 from envs.rover.terrain import KINDS, blade_table, grass_map, lidar_blade_table
 from envs.rover.textures import NAMES, atlas
@@ -61,9 +61,11 @@ def build_field(world: World, kinds: Array, blades: Array, detail: float) -> Fie
     share = np.random.default_rng(list(world.name.encode())).random(grass.shape, np.float32)
     grass = np.where(share < blades[:, 3][grass], grass, 0).astype(np.uint8)
     heights = world.heights
+    tops = _block_tops(heights, tallest)
     return Field(
-        CELL, heights, _block_tops(heights, tallest), grass, blades, float((heights + tallest).max()) + 1e-3,
+        CELL, heights, tops, grass, blades, float((heights + tallest).max()) + 1e-3,
         _block_tops(heights, np.zeros_like(heights)), covers, thickness, detail,
+        _region_tops(tops),
     )  # fmt: skip
 
 
@@ -95,6 +97,14 @@ def _block_tops(heights: Array, tallest: Array) -> Array:
     corner = padded[BLOCK::BLOCK, BLOCK::BLOCK]
     highest: Array = np.maximum(np.maximum(tops, right), np.maximum(below, corner))
     return highest.astype(np.float32)
+
+
+def _region_tops(tops: Array) -> Array:
+    """The highest of each REGION x REGION blocks."""
+    rows, columns = (-(-size // REGION) * REGION for size in tops.shape)
+    padded = np.pad(tops, ((0, rows - tops.shape[0]), (0, columns - tops.shape[1])), "edge")
+    highest: Array = padded.reshape(rows // REGION, REGION, columns // REGION, REGION).max((1, 3))
+    return highest
 
 
 def lighting(light: Light) -> Array:
