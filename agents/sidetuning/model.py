@@ -257,6 +257,12 @@ class SideModel(nn.Module):
 
         return fuse(self)
 
+    def export_onnx(self, path: Path | str, action_space: Any, observations: Inputs, **options: Any) -> float:
+        """Writes a policy for the robot if it gives the same on these observations: see `export`."""
+        from agents.sidetuning.export import export_onnx
+
+        return export_onnx(self, path, action_space, observations, **options)
+
     # -- inside ---------------------------------------------------------------------------------
 
     def _apply(self, function: Callable[[Tensor], Tensor], recurse: bool = True) -> SideModel:
