@@ -166,6 +166,62 @@ def train_rl(
     train_rl(with_settings(config, settings), run or _default_run(env, "rl", seed))
 
 
+def train_badgr(
+    data: Annotated[tuple[Path, ...], tyro.conf.UseAppendAction] = (),
+    holdout_data: Annotated[tuple[Path, ...], tyro.conf.UseAppendAction] = (),
+    run: Path | None = None,
+    steps: int | None = None,
+    hours_limit: float | None = None,
+    start_from: Annotated[Path | None, tyro.conf.arg(name="from", metavar="RUN")] = None,
+    ensemble: int = 1,
+    seed: int = 0,
+    labels: Literal["auto", "urban", "off-road"] = "auto",
+    device: str = "auto",
+    threads: int = 1,
+    settings: Set = (),
+) -> None:
+    """Learn from recorded drives what comes of driving: collisions, bumps, getting stuck, the way.
+
+    Give it folders of `surefoot collect` (default: runs/drives/urban) or of a real robot. Drives label
+    themselves by their own sensors; a tenth of them is kept out and measured on. The run's
+    predictor.model is what a robot is given, report.html says how good it is. Ctrl-C saves all, and
+    `surefoot resume <run>` goes on. With torchrun (see agents/badgr/ddp.py) several processes share
+    the work.
+
+    Args:
+        data: Folder of drives to learn from; may be given several times.
+        holdout_data: Folder of drives to measure on, in place of a tenth of the others.
+        run: Folder of the run; by default runs/<name of the data>-badgr-<seed>.
+        steps: Minibatches of 32 windows.
+        hours_limit: Learn from so many hours of the drives only; fewer hours are a part of more.
+        start_from: Run, or its network.safetensors, to begin with: the rest is fine-tuning.
+        ensemble: Members that predict beside each other; where they disagree, nothing like it was seen.
+        seed: Seed of everything; the same seed gives the same run bit for bit.
+        labels: What tells events: "auto" takes what suits the worlds that were collected.
+        device: "auto", "cpu", "cuda", "cuda:1".
+        threads: Processor threads; more only help where cores are free.
+        settings: Any other setting, such as --set learning_rate=3e-4 --set batch_size=64.
+    """
+    from agents.badgr.config import BadgrConfig
+    from agents.badgr.job import label_thresholds, start
+    from agents.settings import with_settings
+
+    folders = tuple(str(folder) for folder in data or (Path("runs") / "drives" / "urban",))
+    config = BadgrConfig(
+        data=folders,
+        holdout_data=tuple(str(folder) for folder in holdout_data),
+        labels=label_thresholds(folders, labels),
+        hours=hours_limit,
+        start_from=str(start_from or ""),
+        members=ensemble,
+        seed=seed,
+        device=device,
+        threads=threads,
+    )
+    config = with_settings(config if steps is None else dataclasses.replace(config, steps=steps), settings)
+    start(config, run or Path("runs") / f"{Path(folders[0]).resolve().name}-badgr-{seed}")
+
+
 def resume(
     run: Annotated[Path, tyro.conf.Positional],
     steps: int | None = None,
@@ -178,9 +234,15 @@ def resume(
         steps: New total of steps, more or fewer; by default the run's own.
         labels: New total of labels; by default the run's own.
     """
+    from agents.badgr.job import is_badgr
+    from agents.badgr.job import resume as go_on_driving
     from agents.preferences.job import resume as go_on
 
-    go_on(_find_run(run), steps=steps, labels=labels)
+    path = _find_run(run)
+    if is_badgr(path):
+        go_on_driving(path, steps=steps)
+    else:
+        go_on(path, steps=steps, labels=labels)
 
 
 def evaluate(
@@ -394,7 +456,7 @@ def envs() -> None:
 
 
 def train() -> None:
-    """Train a policy: `surefoot train preferences` or `surefoot train rl`."""
+    """Train: `surefoot train preferences`, `surefoot train rl` or `surefoot train badgr`."""
 
 
 def robot() -> None:
@@ -415,7 +477,11 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "doctor": doctor,
     "robot": robot,
 }
-TRAIN: dict[str, Callable[..., Any]] = {"preferences": train_preferences, "rl": train_rl}
+TRAIN: dict[str, Callable[..., Any]] = {
+    "preferences": train_preferences,
+    "rl": train_rl,
+    "badgr": train_badgr,
+}
 OURS = {"envs", "agents", "robot", "surefoot", "__main__"}
 ABOUT = (
     "Teach agents by comparing clips, train them in simulation, run them on a rover. "

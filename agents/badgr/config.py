@@ -24,13 +24,27 @@ class BadgrConfig:
     spec: ModelSpec = field(default_factory=ModelSpec)
     labels: LabelConfig = field(default_factory=LabelConfig)
     windows: WindowConfig = field(default_factory=WindowConfig)
+    hours: float | None = None
+    """of driving to train on: the first drives in an order of their own, that is the same for any hours, so
+    that less is always a part of more; the hold-out stays whole. None: all there are"""
+    start_from: str = ""
+    """folder of another run, or its network.safetensors, whose weights this one begins with"""
+    members: int = 1
+    """of an ensemble: rollouts beside each other on one image encoder; their disagreement is part of the
+    model"""
+    member_share: float = 0.8
+    """of the drives, that each member learns from"""
     released_code: bool = False
     """the layers of the released code in place of the paper's"""
     steps: int = 20_000
     """minibatches; the original: 100,000 to 200,000"""
     batch_size: int = 32
-    learning_rate: float = 1e-4
-    """of Adam, constant"""
+    """of all processes together"""
+    learning_rate: float = 1e-3
+    """of Adam, at its highest; the original: 1e-4, constant"""
+    schedule: Literal["cosine", "constant"] = "cosine"
+    """cosine: the learning rate rises over `warmup` of the steps, then falls to 0 at the end"""
+    warmup: float = 0.05
     event_weights: Mapping[str, float] = field(
         default_factory=lambda: {"collision": 2.0, "bumpy": 1.0, "stuck": 1.0}
     )
@@ -52,6 +66,9 @@ class BadgrConfig:
     checkpoints: int = 10
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """of the products; auto: bfloat16 on a GPU, float32 elsewhere"""
+    threads: int = 1
+    """of the processor, for what runs there; the second one adds little (bench_badgr_train.py), and harms
+    beside other work"""
     device: str = "auto"
     """auto, cpu, cuda, cuda:1 ..."""
     seed: int = 0
@@ -61,11 +78,17 @@ class BadgrConfig:
             raise ValueError("data names no folder of recorded drives")
         if not 0 < self.holdout < 1:
             raise ValueError(f"holdout must lie between 0 and 1, got {self.holdout}")
-        for name in ("steps", "batch_size", "evaluations", "holdout_windows"):
+        for name in ("steps", "batch_size", "evaluations", "holdout_windows", "members", "threads"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         if not self.learning_rate > 0:
             raise ValueError(f"learning_rate must be above 0, got {self.learning_rate}")
+        if not 0 <= self.warmup < 1:
+            raise ValueError(f"warmup must be a share of the steps below 1, got {self.warmup}")
+        if not 0 < self.member_share <= 1:
+            raise ValueError(f"member_share must be above 0 and at most 1, got {self.member_share}")
+        if self.hours is not None and not self.hours > 0:
+            raise ValueError(f"hours must be above 0, got {self.hours}")
         if not (self.position_weight >= 0 and self.weight_decay >= 0):
             raise ValueError("position_weight and weight_decay must not be negative")
         for kind in (self.event_weights, self.positive_weights):

@@ -26,6 +26,8 @@ class Experience:
     holdout: Windows
     training_ids: tuple[str, ...]
     holdout_ids: tuple[str, ...]
+    hours: float
+    """that the drives to train on last"""
 
 
 def load_experience(
@@ -57,10 +59,13 @@ def load_experience(
         chosen = holdout_ids(list(drives), config.holdout)
         measured = {id: drive for id, drive in drives.items() if id in chosen}
         drives = {id: drive for id, drive in drives.items() if id not in chosen}
+    if config.hours is not None and sides is None:
+        drives = first_hours(drives, config.hours)
     training = Windows(list(drives.values()), config.spec, config.windows)
     training.expect_events()
     holdout = Windows(list(measured.values()), config.spec, config.windows)
-    return Experience(training, holdout, tuple(drives), tuple(measured))
+    hours = sum(_seconds(drive) for drive in drives.values()) / 3600
+    return Experience(training, holdout, tuple(drives), tuple(measured), hours)
 
 
 def holdout_ids(ids: list[str], share: float) -> set[str]:
@@ -78,6 +83,30 @@ def holdout_ids(ids: list[str], share: float) -> set[str]:
     if not chosen or len(chosen) > most:
         chosen = set(sorted(ids, key=lambda id: place[id])[: max(1, min(len(chosen), most))])
     return chosen
+
+
+def first_hours(drives: Mapping[str, Drive], hours: float) -> dict[str, Drive]:
+    """So many drives that they last at least `hours`, in an order that is that of their ids' digests: fewer
+    hours are a part of more, whoever recorded them when. Raises WindowError when there are not as many."""
+    order = sorted(drives, key=lambda id: hashlib.sha256(f"order {id}".encode()).hexdigest())
+    chosen: dict[str, Drive] = {}
+    seconds = 0.0
+    for id in order:
+        if seconds >= hours * 3600:
+            break
+        chosen[id] = drives[id]
+        seconds += _seconds(drives[id])
+    if seconds < hours * 3600:
+        raise WindowError(
+            f"{hours:g} hours were asked for, the drives to train on last {seconds / 3600:.3g}: record more, "
+            "or ask for less"
+        )
+    return chosen
+
+
+def _seconds(drive: Drive) -> float:
+    times = drive[0].times
+    return float(times[-1] - times[0])
 
 
 def _labelled(

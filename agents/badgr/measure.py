@@ -17,7 +17,7 @@ from agents.badgr.windows import Windows
 
 Array = NDArray[Any]
 
-BATCH = 128
+BATCH = 64
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ def measure(
     network.eval()
     for start in range(0, len(numbers), BATCH):
         batch = windows.batch(numbers[start : start + BATCH], rng)
-        with torch.no_grad():
+        with torch.inference_mode():
             images, actions = (torch.from_numpy(one).to(device) for one in (batch.images, batch.actions))
             outcome = network(images, actions)
         said.append(outcome[0].cpu())

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import json
-import logging
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -17,13 +17,14 @@ import torch
 from torch import Tensor
 
 from agents.badgr.config import BadgrConfig
+from agents.badgr.ddp import Ranks, join_ranks
 from agents.badgr.events import Detector
 from agents.badgr.experience import Experience, load_experience
 from agents.badgr.export import check_parity, export_model
-from agents.badgr.losses import event_losses, position_loss, weight_decay
 from agents.badgr.measure import Measurement, measure
 from agents.badgr.model_file import write_model
-from agents.badgr.network import RELEASED_CODE, EventPredictor, NetworkConfig
+from agents.badgr.step import Optimisation, TrainingError
+from agents.badgr.weights import WEIGHTS_FILE, load_weights, save_weights
 from agents.badgr.windows import Batch
 from agents.checkpoint import latest_checkpoint, load_checkpoint, save_checkpoint
 from agents.configs import config_to_json
@@ -32,17 +33,13 @@ from agents.progress import Progress
 from agents.rl import RunningMeans, crossed
 from agents.runs import Run, open_run, start_run, write_json
 
-logger = logging.getLogger(__name__)
+__all__ = ["MODEL_FILE", "BadgrTraining", "TrainingError", "train_badgr"]
 
 MODEL_FILE = "predictor.model"
 """in the run's folder: what a robot is given"""
 DRIVES_FILE = "drives.json"
 """in the run's folder: which drives it trains and measures on"""
 PARITY_FRAMES, PARITY_CANDIDATES = 16, 64
-
-
-class TrainingError(RuntimeError):
-    """Training cannot go on; the message says what to change."""
 
 
 def train_badgr(
@@ -56,16 +53,22 @@ def train_badgr(
 ) -> dict[str, Any]:
     """Trains to the end, or goes on from the newest checkpoint; writes predictor.model and summary.json.
 
-    detectors: events of your own beside events.DETECTORS; see label_dataset. Returns the summary. Raises
-    RunStopped after Ctrl-C or SIGTERM, when all is saved.
+    Under torchrun all its processes train one network together. detectors: events of your own beside
+    events.DETECTORS; see label_dataset. Returns the summary (of processes that do not write: nothing).
+    Raises RunStopped after Ctrl-C or SIGTERM, when all is saved.
     """
     path = Path(path)
-    begun = resume and (path / "run.json").exists()
-    run = open_run(path, tensorboard) if begun else start_run(path, config, config.seed, tensorboard)
-    with run, StopSignal() as stop:
-        run.acquire()
-        training = BadgrTraining(config, run, quiet, detectors)
-        return training.run(stop)
+    with join_ranks(config.device) as ranks, _threads(config.threads), StopSignal() as stop:
+        begun = resume and (path / "run.json").exists()
+        if not ranks.writes:
+            ranks.wait()  # until the run and its drives are there
+            return BadgrTraining(config, open_run(path), True, detectors, ranks).run(stop)
+        run = open_run(path, tensorboard) if begun else start_run(path, config, config.seed, tensorboard)
+        with run:
+            run.acquire()
+            training = BadgrTraining(config, run, quiet, detectors, ranks)
+            ranks.wait()
+            return training.run(stop)
 
 
 class BadgrTraining:
@@ -77,25 +80,21 @@ class BadgrTraining:
         record: Run,
         quiet: bool = False,
         detectors: Mapping[str, Detector] | None = None,
+        ranks: Ranks | None = None,
     ) -> None:
-        self.config, self.record, self.quiet = config, record, quiet
-        self.device, self.autocast = _device(config)
+        self.config, self.record, self.quiet, self.ranks = config, record, quiet, ranks or Ranks()
         self.experience = self._load(detectors)
-        torch.manual_seed(config.seed)
-        layers = RELEASED_CODE if config.released_code else NetworkConfig()
-        self.network = EventPredictor(config.spec, layers).to(self.device)
-        self.optimizer = torch.optim.Adam(self.network.parameters(), lr=config.learning_rate)
+        self.optimisation = Optimisation(config, len(self.experience.training_ids), self.ranks)
+        self.network, self.device = self.optimisation.network, self.optimisation.device
         self.step = 0
         self.means = RunningMeans()
         self._best_loss, self._best_step = math.inf, 0
         self._best: dict[str, Tensor] = {}
-        self._event_weights = self._per_event(config.event_weights)
-        self._positive_weights = self._per_event(config.positive_weights)
         self._cpu, self._wall = -time.process_time(), -time.monotonic()
 
     def run(self, stop: StopSignal) -> dict[str, Any]:
         if not self._resume():
-            self.record.rewind(0)
+            self._begin()
         steps = self.config.steps
         with (
             Progress("badgr", steps, done=self.step, quiet=self.quiet) as progress,
@@ -108,67 +107,49 @@ class BadgrTraining:
                 if self.step + 1 < steps:
                     ahead = loader.submit(self._batch, self.step + 1)
                 self._iterate(batch, progress)
-                if stop.asked and self.step < steps:
+                if self.step < steps and self._stopped(stop):
                     self._checkpoint()
                     raise RunStopped(
                         f"stopped at step {self.step:,} of {steps:,}, all is saved; "
                         f"go on with: surefoot resume {self.record.path}"
                     )
-        return self._finish()
+        summary = self._finish() if self.ranks.writes else {}
+        self.ranks.wait()
+        return summary
+
+    def _begin(self) -> None:
+        if self.ranks.writes:
+            self.record.rewind(0)
+        if self.config.start_from:
+            load_weights(self.network, Path(self.config.start_from))
+
+    def _stopped(self, stop: StopSignal) -> bool:
+        """Whether any process was asked to stop: all of them end at the same step."""
+        if self.ranks.count == 1:
+            return stop.asked
+        return bool(self.ranks.summed(torch.tensor([float(stop.asked)], device=self.device)))
 
     def _iterate(self, batch: Batch, progress: Progress) -> None:
         config, before = self.config, self.step
         metrics = self._train(batch)
         self.step += 1
         self.means.add(metrics)
-        if crossed(before, self.step, config.steps, config.log_rows):
-            self.record.log(self.step, self.means.take())
-        if crossed(before, self.step, config.steps, config.evaluations):
-            self._evaluate(progress)
-        if crossed(before, self.step, config.steps, config.checkpoints) and self.step < config.steps:
-            self._checkpoint()
+        if self.ranks.writes:
+            if crossed(before, self.step, config.steps, config.log_rows):
+                self.record.log(self.step, self.means.take())
+            if crossed(before, self.step, config.steps, config.evaluations):
+                self._evaluate(progress)
+            if crossed(before, self.step, config.steps, config.checkpoints) and self.step < config.steps:
+                self._checkpoint()
         progress.update(self.step, loss=metrics["train/loss"])
 
     def _batch(self, step: int) -> Batch:
         rng = np.random.default_rng([self.config.seed, step])
         windows = self.experience.training
-        return windows.batch(windows.draw(rng, self.config.batch_size), rng)
+        return windows.batch(windows.draw(rng, self.config.batch_size), rng, self.optimisation.rows())
 
     def _train(self, batch: Batch) -> dict[str, float]:
-        """One optimiser step."""
-        config = self.config
-
-        def moved(values: Any) -> Tensor:
-            return torch.from_numpy(values).to(self.device, non_blocking=True)
-
-        self.network.train()
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast):
-            logits, position = self.network(moved(batch.images), moved(batch.actions))
-        labels, mask = moved(batch.labels), moved(batch.mask)
-        events = event_losses(logits.float(), labels, mask, self._positive_weights)
-        place = position_loss(position.float(), moved(batch.position), moved(batch.position_mask))
-        decay = weight_decay(self.network)
-        loss = (
-            (self._event_weights * events).sum()
-            + config.position_weight * place
-            + config.weight_decay * decay
-        )
-        value = float(loss.detach())
-        if not math.isfinite(value):
-            raise TrainingError(
-                f"the loss is {value} in step {self.step + 1}: lower learning_rate, and check the drives' "
-                "odometry for jumps"
-            )
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        self.optimizer.step()
-        per_event = zip(config.spec.events, events.detach().tolist(), strict=True)
-        return {
-            "train/loss": value,
-            "train/position": float(place.detach()),
-            "train/weight_decay": float(decay.detach()),
-            **{f"train/{name}": number for name, number in per_event},
-        }
+        return self.optimisation.step(batch, self.step)
 
     def _measure(self, windows: int) -> Measurement:
         return measure(
@@ -176,7 +157,7 @@ class BadgrTraining:
             self.experience.holdout,
             windows,
             device=self.device,
-            event_weights=self._event_weights,
+            event_weights=self.optimisation.event_weights,
             position_weight=self.config.position_weight,
         )
 
@@ -202,6 +183,7 @@ class BadgrTraining:
         frames = holdout.batch(rng.integers(len(holdout), size=PARITY_FRAMES), rng).images
         shape = (PARITY_CANDIDATES, spec.horizon, len(spec.actions))
         parity = check_parity(network, model, frames, rng.uniform(spec.low, spec.high, shape))
+        save_weights(network, self.record.path / WEIGHTS_FILE)
         write_model(self.record.path / MODEL_FILE, model)
         training = self.experience.training
         summary = {
@@ -212,8 +194,11 @@ class BadgrTraining:
             "model": MODEL_FILE,
             "device": str(self.device),
             "labels": self.config.labels.digest(),
+            "members": self.config.members,
+            "start_from": self.config.start_from,
             "drives": len(self.experience.training_ids),
             "holdout_drives": len(self.experience.holdout_ids),
+            "hours": self.experience.hours,
             "windows": len(training),
             "holdout_windows": len(holdout),
             "shares": {name: training.share(name) for name in spec.events},
@@ -227,9 +212,11 @@ class BadgrTraining:
         return summary
 
     def _checkpoint(self) -> None:
+        if not self.ranks.writes:
+            return
         state = {
             "network": dict(self.network.state_dict()),
-            "optimizer": _named(self.optimizer.state_dict()),
+            "optimizer": _named(self.optimisation.optimizer.state_dict()),
             "means": self.means.state_dict(),
             "best": {"loss": self._best_loss, "step": self._best_step, "network": dict(self._best)},
             "metrics_position": self.record.metrics_position(),
@@ -243,14 +230,14 @@ class BadgrTraining:
         if newest is None:
             return False
         state = load_checkpoint(newest)
-        self.network.load_state_dict(state["network"])
-        self.optimizer.load_state_dict(_numbered(state["optimizer"]))
+        self.optimisation.load(state["network"], _numbered(state["optimizer"]))
         self.means.load_state_dict(state["means"])
         best = state["best"]
         self._best_loss, self._best_step = best["loss"], best["step"]
         self._best = {name: values.to(self.device) for name, values in best["network"].items()}
         self.step = int(newest.name.removeprefix("step_"))
-        self.record.rewind(state["metrics_position"], step=self.step + 1)
+        if self.ranks.writes:
+            self.record.rewind(state["metrics_position"], step=self.step + 1)
         self._cpu += state["cpu_seconds"]
         self._wall += state["wall_seconds"]
         return True
@@ -262,25 +249,21 @@ class BadgrTraining:
             drives = json.loads(file.read_text(encoding="utf-8"))
             return load_experience(self.config, detectors, (drives["training"], drives["holdout"]))
         experience = load_experience(self.config, detectors)
+        if not self.ranks.writes:
+            raise TrainingError(f"{file} is not there: all processes must see the same folder of runs")
         write_json(file, {"training": list(experience.training_ids), "holdout": list(experience.holdout_ids)})
         return experience
 
-    def _per_event(self, weights: Mapping[str, float]) -> Tensor:
-        """(K,); a weight for an event that the model does not have is left out."""
-        return torch.tensor([weights.get(name, 1.0) for name in self.config.spec.events], device=self.device)
 
-
-def _device(config: BadgrConfig) -> tuple[torch.device, bool]:
-    """The device, and whether products run in bfloat16. Raises ValueError for what is not there."""
-    name = config.device
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    if name.startswith("cuda") and not torch.cuda.is_available():
-        raise ValueError(f"device {config.device} was asked for, and there is no GPU here: take cpu or auto")
-    device = torch.device(name)
-    if config.precision == "bfloat16" and device.type != "cuda":
-        raise ValueError(f"precision bfloat16 needs a GPU, the device is {device}: take float32 or auto")
-    return device, device.type == "cuda" and config.precision != "float32"
+@contextlib.contextmanager
+def _threads(count: int) -> Iterator[None]:
+    """Torch's threads, put back afterwards."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _named(state: Mapping[str, Any]) -> dict[str, Any]:

@@ -67,7 +67,7 @@ class WindowConfig:
 class Batch:
     """B windows. images (B, height, width, C) uint8; actions (B, H, A) in [-1, 1]; labels (B, H, K) bool;
     mask (B, H, K) bool, where labels are known; position (B, H, 2) m in the robot's frame at the image;
-    position_mask (B, H).
+    position_mask (B, H); drives (B,) numbers of the drives that they are from.
     """
 
     images: Array
@@ -76,6 +76,7 @@ class Batch:
     mask: Array
     position: Array
     position_mask: Array
+    drives: Array
 
 
 @dataclass(frozen=True)
@@ -158,8 +159,8 @@ class Windows:
                 numbers[rows] = chosen[rng.integers(len(chosen), size=len(rows))]
         return numbers
 
-    def batch(self, numbers: Array, rng: np.random.Generator) -> Batch:
-        """Windows by number. rng: of the actions after their end."""
+    def batch(self, numbers: Array, rng: np.random.Generator, images: slice = slice(None)) -> Batch:
+        """Windows by number. rng: of the actions after their end; images: of which windows they are read."""
         starts = self._starts[np.asarray(numbers)]
         outcome = self._outcome(starts)
         actions = np.where(
@@ -167,11 +168,13 @@ class Windows:
             outcome.actions,
             rng.uniform(-1, 1, outcome.actions.shape).astype(np.float32),
         )
-        images = np.empty((len(starts), *self.spec.image), np.uint8)
         drives = self._drive[starts]
-        for row, (drive, frame) in enumerate(zip(drives, starts - self._first[drives], strict=True)):
-            images[row] = self._images[drive][frame]
-        return Batch(images, actions, outcome.labels, outcome.mask, outcome.position, outcome.position_mask)
+        frames = starts - self._first[drives]
+        seen = np.empty((len(starts[images]), *self.spec.image), np.uint8)
+        for row, (drive, frame) in enumerate(zip(drives[images], frames[images], strict=True)):
+            seen[row] = self._images[drive][frame]
+        known = (outcome.labels, outcome.mask, outcome.position, outcome.position_mask)
+        return Batch(seen, actions, *known, drives)
 
     def _sides(self, name: str) -> tuple[Array, Array]:
         """Numbers of the windows with an event and of those without."""
