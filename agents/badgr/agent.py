@@ -12,7 +12,7 @@ Runs on the robot: no torch, no simulator. What it does in trouble, each with it
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -48,6 +48,9 @@ class DriveConfig:
 
     planner: PlannerConfig = field(default_factory=lambda: PlannerConfig(candidates=1024))
     trip: TripConfig = field(default_factory=TripConfig)
+    patience: float = 10.0
+    """s without coming closer to the goal; after each so many more, what is merely unpleasant counts half as
+    much: smooth ground that leads nowhere would else be circled on for ever"""
     escape_from: tuple[str, ...] = ("collision", "stuck")
     """events that no candidate may be driven into"""
     escape_probability: float = 0.5
@@ -134,10 +137,23 @@ class BadgrAgent:
 
     def _looked(self, image: Array, leg: Leg) -> Plan:
         self.foresight.look(image)
+        preferences = self._for_now()
         return self._planner.plan(
             self.foresight.predict,
-            lambda prediction, steering: plan_cost(prediction, steering, self.preferences, leg.goal),
+            lambda prediction, steering: _cost(prediction, steering, preferences, leg.goal),
         )
+
+    def _for_now(self) -> Preferences:
+        """The user's preferences, or with less weight on what may be borne when nothing else helps."""
+        waited = self._trip.seconds_without_progress
+        if waited <= self.config.patience:
+            return self.preferences
+        share = 0.5 ** (waited / self.config.patience - 1)
+        events = {
+            name: weight if name in self.config.escape_from else share * weight
+            for name, weight in self.preferences.events.items()
+        }
+        return replace(self.preferences, events=events)
 
     def _drive(self, plan: Plan, leg: Leg) -> Array:
         """The plan's action, or that of an escape."""
@@ -187,3 +203,9 @@ class BadgrAgent:
         if self._recovery is not None:
             self._recovery.remember(action)
         return action.copy()
+
+
+def _cost(prediction: Prediction, steering: Array, preferences: Preferences, goal: Array) -> Array:
+    """That of `plan_cost`; NaN where the prediction is not finite, so that it is never followed."""
+    cost = plan_cost(prediction, steering, preferences, goal)
+    return np.where(np.isfinite(prediction.position).all((1, 2)), cost, np.nan)

@@ -53,7 +53,7 @@ class BearingConfig:
 @dataclass(frozen=True)
 class Whereabouts:
     """place: (2,) m east and north; heading: rad anticlockwise from east; reckoned: (2,) m, the same way
-    without the jumps of GPS, from an origin of its own: for maps of what is near."""
+    without the jumps of fixes, from an origin of its own: for maps of what is near."""
 
     place: Array
     heading: float
@@ -118,9 +118,11 @@ class Bearing:
         c = self.config
         facing = np.array([np.cos(self._heading), np.sin(self._heading)])
         rolled = float(observation["odometry_velocity"][0]) * facing
-        self._reckoned = self._reckoned + c.dt * rolled
         heard = self._heard(observation)
-        self._state[0] += c.dt * (np.asarray(observation["gps_velocity"]) if heard else rolled)
+        # Doppler knows when wheels spin and nothing moves.
+        moved = c.dt * (np.asarray(observation["gps_velocity"], np.float64) if heard else rolled)
+        self._reckoned = self._reckoned + moved
+        self._state[0] += moved
         keep = np.exp(-c.dt / c.wander_seconds)
         self._state[1] *= keep
         error = c.dt * (c.velocity if heard else c.wheel_speed)

@@ -41,7 +41,7 @@ class TripConfig:
 
     arrive: float = 0.8
     """m from the goal, by the robot's own estimate, that count as there"""
-    circle: float = 1.3
+    circle: float = 1.6
     """m: GPS errs by more than `arrive`, so a circle of this radius is driven around the goal before the
     robot says that it is there; 0: it says so at once"""
     circle_seconds: float = 20.0
@@ -120,6 +120,11 @@ class Trip:
             return None
         self.halt = self._refusal(here, distance)
         return None if self.halt is not None else Leg(here, here.in_frame(target), distance)
+
+    @property
+    def seconds_without_progress(self) -> float:
+        """Since it came `closer` to the goal than ever before."""
+        return self._since
 
     def _trouble(self, observation: Mapping[str, Any]) -> str | None:
         needs = dict(self._needs)
