@@ -3,7 +3,7 @@
     python tests/benchmarks/bench_rover.py            # about two minutes
     python tests/benchmarks/bench_rover.py --quick    # about half a minute
 
-A whole step is a decision of 0.25 s for one rover: 125 physics steps, camera 96x128 RGB and depth, lidar,
+A whole step is a decision of 0.25 s for one rover: 50 physics steps, camera 96x128 RGB and depth, lidar,
 IMU at 100 Hz, odometry, GPS, compass and the truth. Wall time says what this machine gave, with its other
 work; CPU time of the process says what a quiet core would. Rounds alternate and the best one counts.
 """
@@ -116,8 +116,8 @@ def steps(layout: Layout, threads: int, rounds: int) -> tuple[float, float]:
     return measured
 
 
-def gl_frames(layout: Layout, tuned: bool, seconds: float) -> float:
-    """Frames per wall second of mujoco.Renderer on the same world and from the same places: RGB only."""
+def gl_frames(layout: Layout, tuned: bool, seconds: float) -> tuple[float, float]:
+    """Frames of mujoco.Renderer per wall and CPU second, same world and places, RGB only."""
     import mujoco
 
     one = prepare(layout, "train", 0)
@@ -130,20 +130,21 @@ def gl_frames(layout: Layout, tuned: bool, seconds: float) -> float:
     view = mujoco.MjvCamera()
     model.vis.global_.fovy = 2 * np.rad2deg(np.arctan(48 / BADGR_LENS.focal_y))
     view.distance = 0.01
-    rates = []
+    wall, cpu = 0.0, 0.0
     with mujoco.Renderer(model, 96, 128) as renderer:
         if tuned:
             renderer.scene.flags[mujoco.mjtRndFlag.mjRND_SHADOW] = 0
         began = time.perf_counter()
-        while time.perf_counter() - began < seconds or not rates:
-            start = time.perf_counter()
+        while time.perf_counter() - began < seconds or not wall:
+            start, used = time.perf_counter(), time.process_time()
             for x, y, heading in one.world.starts[:2]:
                 view.lookat[:] = x, y, one.world.height_at(x, y) + 0.35
                 view.azimuth, view.elevation = np.rad2deg(heading), 0.0
                 renderer.update_scene(data, view)
                 renderer.render()
-            rates.append(2 / (time.perf_counter() - start))
-    return max(rates)
+            wall = max(wall, 2 / (time.perf_counter() - start))
+            cpu = max(cpu, 2 / (time.process_time() - used))
+    return wall, cpu
 
 
 def main() -> None:
@@ -179,13 +180,22 @@ def main() -> None:
         "env_steps_per_s_on_two_quiet_cores": round(2 * results[f"{whole} cpu"], 1),
         "camera_frames_per_s": round(results["urban camera frames, RGB and depth"], 1),
         "camera_frames_per_cpu_s": round(results["urban camera frames, RGB and depth cpu"], 1),
+        "offroad_env_steps_per_cpu_s": round(results[f"offroad whole steps, {cores} threads cpu"], 1),
         "real_time_factor": round(results[whole] * 0.25, 1),
+        "real_time_factor_on_two_quiet_cores": round(2 * results[f"{whole} cpu"] * 0.25, 1),
     }
+    for name, value, aim in (
+        ("whole steps, two quiet cores", summary["env_steps_per_s_on_two_quiet_cores"], 900),
+        ("camera frames a core", summary["camera_frames_per_cpu_s"], 1000),
+    ):
+        print(f"{name}: {value:.0f}, aim {aim}: {'met' if value >= aim else 'missed'}")
     if gl != "none":
         tuned, default = (gl_frames("urban", choice, 1.0 if quick else 4.0) for choice in (True, False))
-        print(f"mujoco.Renderer, RGB only: tuned {tuned:.1f}, default {default:.1f} frames a wall second")
-        summary["ratio_to_tuned_gl"] = round(summary["camera_frames_per_s"] / tuned, 2)
-        summary["ratio_to_default_gl"] = round(summary["camera_frames_per_s"] / default, 1)
+        for name, rate in (("tuned", tuned), ("default", default)):
+            print(f"mujoco.Renderer, RGB only, {name}: {rate[0]:.1f} a wall, {rate[1]:.1f} a CPU second")
+        ours = summary["camera_frames_per_cpu_s"]  # CPU time: other work on the machine tells less on it
+        summary["ratio_to_tuned_gl"] = round(ours / tuned[1], 2)
+        summary["ratio_to_default_gl"] = round(ours / default[1], 1)
     print(json.dumps(summary))
 
 
