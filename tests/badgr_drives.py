@@ -36,6 +36,7 @@ def quiet_drive(steps: int = 20, speed: float = 0.8) -> Episode:
         "lidar": np.full((frames, BEAMS), FAR, np.float32),
         "odometry": np.stack([way, 0 * way, 0 * way], 1),
         "odometry_velocity": np.tile([speed, 0.0], (frames, 1)),
+        "gps_velocity": np.tile([0.0, speed], (frames, 1)),  # it drives north
     }
     return Episode(
         observations,
@@ -90,6 +91,8 @@ def toy_drive(seed: int, steps: int = 10) -> Episode:
     observations["odometry_velocity"] = np.concatenate([[[0.0, 0.0]], done[:, ::-1]])
     if hit:
         observations["odometry_velocity"][-1, 0] *= 0.5
+    observations["gps_velocity"] = observations["odometry_velocity"].copy()  # of which only the size counts
+    observations["gps_velocity"][:, 1] = 0.0
     observations[GYRO][1:, :, 2] = done[:, None, 0]
     times = np.arange(len(frames)) * STEP
     truth = {"collision": np.zeros(len(done), bool), "bumpy": np.full(len(done), rough)}

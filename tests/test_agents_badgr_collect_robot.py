@@ -1,10 +1,12 @@
 """Driving oneself by one's own sensors: the random walk, the fence, trouble and the way out of it."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
 from agents.badgr.collect_agent import CollectAgent
-from agents.badgr.events import OFF_ROAD, URBAN
+from agents.badgr.events import OFF_ROAD, URBAN, LabelConfig
 from agents.badgr.geofence import FenceConfig, Geofence, Localizer, wrapped
 from agents.badgr.recovery import Recovery, RecoveryConfig
 from agents.badgr.walk import RandomWalk, WalkConfig
@@ -12,7 +14,9 @@ from agents.badgr.walk import RandomWalk, WalkConfig
 DT = 0.25
 
 
-def seen(speed: float = 1.0, *, blow: bool = False, echo: bool = False, tilt: float = 0.0, yaw: float = 0.0):
+def seen(
+    speed: float = 1.0, *, blow: bool = False, echo: bool = False, tilt: float = 0.0, yaw: float = 0.0
+) -> dict[str, Any]:
     """A quarter second's sensors of a robot whose wheels turn at `speed` m/s."""
     acceleration = np.tile([9.81 * np.sin(tilt), 0.0, 9.81 * np.cos(tilt)], (25, 1))
     if blow:
@@ -27,7 +31,7 @@ def seen(speed: float = 1.0, *, blow: bool = False, echo: bool = False, tilt: fl
         "odometry_velocity": np.array([speed, yaw], np.float32),
         "gps": np.zeros(2),
         "gps_age": np.zeros(1),
-        "gps_velocity": np.zeros(2),
+        "gps_velocity": np.array([0.0, speed]),
         "compass": np.zeros(1),
     }
 
@@ -41,11 +45,11 @@ class Straight:
         return np.array([0.0, 1.0], np.float32)
 
 
-def agent(labels=URBAN, seed: int = 0, **changes) -> CollectAgent:
-    return CollectAgent(Straight(), Recovery(RecoveryConfig(**changes), labels, np.random.default_rng(seed)))
+def agent(labels: LabelConfig = URBAN, seed: int = 0) -> CollectAgent:
+    return CollectAgent(Straight(), Recovery(RecoveryConfig(), labels, np.random.default_rng(seed)))
 
 
-def obey(action: np.ndarray) -> dict[str, np.ndarray]:
+def obey(action: np.ndarray) -> dict[str, Any]:
     """What a robot senses that does as it is told."""
     return seen(float(action[1]), yaw=float(action[0]))
 
@@ -126,7 +130,7 @@ def test_the_place_is_known_better_than_a_fix() -> None:
     rng, errors = np.random.default_rng(0), []
     localizer, place = Localizer(FenceConfig(), DT), np.zeros(2)
     for step in range(400):
-        place = place + [0.25, 0.0]
+        place = place + np.array([0.25, 0.0])
         fix = place + rng.normal(0, 0.6, 2)
         look = seen() | {"gps": fix, "gps_age": np.array([0.0 if step % 4 == 0 else 0.5])}
         look |= {"gps_velocity": np.array([1.0, 0.0]) + rng.normal(0, 0.03, 2)}
@@ -170,7 +174,7 @@ def test_nobody_manoeuvres_without_trouble() -> None:
     assert robot.manoeuvres == {}
 
 
-def struck(robot: CollectAgent, **how) -> None:
+def struck(robot: CollectAgent, **how: bool) -> None:
     """Drives, meets something, and is held until it manoeuvres."""
     action = robot.act(seen(0.0))
     for _ in range(12):
@@ -185,7 +189,7 @@ def struck(robot: CollectAgent, **how) -> None:
 @pytest.mark.parametrize(
     ("labels", "how"), [(OFF_ROAD, {"blow": True}), (URBAN, {"blow": True}), (URBAN, {"echo": True})]
 )
-def test_after_a_collision_it_backs_up_turns_and_drives_on(labels, how: dict[str, bool]) -> None:
+def test_after_a_collision_it_backs_up_turns_and_drives_on(labels: LabelConfig, how: dict[str, bool]) -> None:
     robot = agent(labels)
     struck(robot, **how)
     assert robot.manoeuvres == {"collision": 1}

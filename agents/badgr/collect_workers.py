@@ -54,6 +54,11 @@ class Workers:
             theirs.close()  # so that the end of the process is the end of the pipe
             self._processes[ours] = process
 
+    @property
+    def processes(self) -> list[int]:
+        """Their numbers in the operating system."""
+        return [process.pid for process in self._processes.values() if process.pid is not None]
+
     def __enter__(self) -> Workers:
         return self
 

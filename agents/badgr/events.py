@@ -20,19 +20,22 @@ from numpy.typing import NDArray
 from agents.badgr.signals import (
     Streams,
     commands,
-    forward_speed,
+    ground_velocity,
     hardest_blow,
     late_steps,
     odometry,
     samples,
     scans,
+    wheel_speed,
 )
 from envs.episode import Episode
 
 Array = NDArray[Any]
 
-VERSION = 1
+VERSION = 2
 """of the rules: raised whenever the same streams and thresholds would give other labels"""
+SLOWEST = 0.3
+"""m/s: slower than that, ground is not felt any less"""
 
 
 @dataclass(frozen=True)
@@ -56,18 +59,21 @@ class LabelConfig:
     """m, half the outline"""
     lidar_forward: float = 0.10
     """m from the robot's origin to the lidar"""
-    blow: float = 0.30
+    blow: float = 0.35
     """m/s lost within blow_seconds, against the direction of driving"""
     blow_seconds: float = 0.04
-    blow_peak: float = 18.0
+    blow_peak: float = 15.0
     """m/s^2 that the deceleration must reach"""
-    motion: Literal["wheels", "velocity"] = "wheels"
-    """what tells how fast it really is. wheels: slipping wheels strain and turn slower than told, which is
-    measured without a slip; velocity: the stream of that name, of GPS or a camera"""
-    held: float = 0.95
-    """share of the commanded speed below which something holds the robot; about 0.3 for velocity"""
-    bumpy: float = 0.30
-    """rad/s, root mean square of the roll and pitch rates in a step; yaw is steering"""
+    motion: Literal["velocity", "wheels"] = "velocity"
+    """what tells how fast it really is. velocity: the stream of that name, of GPS or a camera; wheels: where
+    there is none, the wheels' speed, which sinks when they strain and lies when they spin"""
+    held: float = 0.75
+    """share of the commanded speed over ground below which something holds the robot"""
+    held_wheels: float = 0.95
+    """the same of the wheels' speed"""
+    bumpy: float = 0.35
+    """rad/s at 1 m/s, root mean square of the roll and pitch rates in a step; yaw is steering. It is taken
+    to grow with the square root of the speed"""
     bumpy_seconds: float = 1.25
     """the median over so long counts: a single jolt does not make a lawn"""
     settle_seconds: float = 0.5
@@ -75,7 +81,9 @@ class LabelConfig:
     stuck_command: float = 0.3
     """m/s asked for at least"""
     stuck_seconds: float = 1.5
-    """that it is held back without a pause"""
+    """of standing still, or by wheels of being held back without a pause"""
+    stuck_speed: float = 0.06
+    """m/s, of the mean velocity over so long, below which it stands still: 0.05, and the sensor's noise"""
     heading: Literal["gyro", "odometry"] = "gyro"
     """where the position's heading comes from: skidding wheels turn less than they think"""
     gap: float = 1.5
@@ -96,7 +104,8 @@ class LabelConfig:
 
 URBAN = LabelConfig()
 """Also where kerbs are below the lidar's plane"""
-OFF_ROAD = LabelConfig(collision="imu")
+OFF_ROAD = LabelConfig(collision="imu", bumpy=0.42)
+"""Grass is at the hull all the time, and smooth ground is not as smooth as pavement"""
 
 
 @dataclass(frozen=True)
@@ -189,16 +198,19 @@ def blows(episode: Episode, config: LabelConfig) -> tuple[Array, Array]:
 def held_back(episode: Episode, config: LabelConfig) -> tuple[Array, Array]:
     """(T,) bool: it is told to drive and does not reach its speed; and whether that is known."""
     told, _ = commands(episode, config.streams)
-    reached, seen = forward_speed(episode, config.streams, config.motion)
-    # Wheels are asked for their direction too; the velocity of GPS has another frame.
-    along = reached * np.sign(told) if config.motion == "wheels" else reached
-    return (np.abs(told) > 0.05) & (along < config.held * np.abs(told)), seen
+    if config.motion == "wheels":
+        reached, seen = wheel_speed(episode, config.streams)
+        # Wheels are asked for their direction too; the velocity over ground has another frame.
+        slow = reached * np.sign(told) < config.held_wheels * np.abs(told)
+    else:
+        velocity, seen = ground_velocity(episode, config.streams)
+        slow = np.hypot(velocity[:, 0], velocity[:, 1]) < config.held * np.abs(told)
+    return (np.abs(told) > 0.05) & slow, seen
 
 
 def bumpy(episode: Episode, config: LabelConfig) -> tuple[Array, Array]:
     """The body rolls and pitches fast. Unknown while it is held back: who stands does not feel the ground."""
-    rates, _, felt = samples(episode, config.streams.gyro, "rad/s")  # (T, K, 3)
-    shaking = np.sqrt(np.square(rates[..., :2]).sum(-1).mean(1))
+    shaking, felt = _shaking(episode, config)
     half = _steps_of(config.bumpy_seconds, episode) // 2
     # The unknown must not count as still: it takes no part in the median.
     around = np.pad(np.where(felt, shaking, np.nan), half, constant_values=np.nan)
@@ -214,11 +226,18 @@ def stuck(episode: Episode, config: LabelConfig) -> tuple[Array, Array]:
     """Asked to drive, it stays where it is. Unknown while it has collided: that is why, then."""
     speed, _ = commands(episode, config.streams)
     held, seen = held_back(episode, config)
-    held &= np.abs(speed) > config.stuck_command
+    asked = np.abs(speed) > config.stuck_command
     steps = _steps_of(config.stuck_seconds, episode)
     happened = np.zeros(len(episode), np.bool_)
     if len(episode) >= steps:
-        throughout = np.lib.stride_tricks.sliding_window_view(held, steps).all(-1)
+        windows = np.lib.stride_tricks.sliding_window_view
+        throughout = windows(asked & seen, steps).all(-1)
+        if config.motion == "wheels":
+            throughout &= windows(held, steps).all(-1)
+        else:
+            velocity, _ = ground_velocity(episode, config.streams)
+            mean = windows(velocity, steps, axis=0).mean(-1)  # its noise averages out, a speed's would not
+            throughout &= np.hypot(mean[:, 0], mean[:, 1]) < config.stuck_speed
         for start in np.flatnonzero(throughout):
             happened[start : start + steps] = True
     hit, _ = collision(episode, config)
@@ -234,20 +253,33 @@ def bumpy_threshold(smooth: list[Episode], config: LabelConfig = URBAN, margin: 
     percentile (specification 8.3)."""
     rms = []
     for episode in smooth:
-        rates, _, felt = samples(episode, config.streams.gyro, "rad/s")
-        rms.append(np.sqrt(np.square(rates[felt][..., :2]).sum(-1).mean(1)))
+        shaking, felt = _shaking(episode, config)
+        rms.append(shaking[felt])
     return float(margin * np.percentile(np.concatenate(rms), 80))
+
+
+def _shaking(episode: Episode, config: LabelConfig) -> tuple[Array, Array]:
+    """(T,) rad/s at 1 m/s, and (T,) bool: the gyro spoke."""
+    rates, _, felt = samples(episode, config.streams.gyro, "rad/s")  # (T, K, 3)
+    if config.motion == "wheels":
+        speed = np.abs(wheel_speed(episode, config.streams)[0])
+    else:
+        speed = np.linalg.norm(ground_velocity(episode, config.streams)[0], axis=1)
+    rms = np.sqrt(np.square(rates[..., :2]).sum(-1).mean(1))
+    return rms / np.sqrt(np.maximum(speed, SLOWEST)), felt
 
 
 def _lasting(met: Array, held: Array, speed: Array) -> Array:
     """(T,) bool: what was met holds the robot now or in the next step, and from then on until it no longer
-    does, or the robot drives another way."""
+    does, or the robot drives another way. A single step between two that are held is held too: who scrapes
+    along a wall comes loose for moments."""
     soon = held | np.append(held[1:], False)
+    on = held | (np.append(False, held[:-1]) & np.append(held[1:], False))
     same_way = np.append(False, speed[1:] * speed[:-1] > 0)
     happened = np.zeros(len(met), np.bool_)
     lasts = False
     for step in range(len(met)):
-        lasts = bool((met[step] and soon[step]) or (lasts and held[step] and same_way[step]))
+        lasts = bool((met[step] and soon[step]) or (lasts and on[step] and same_way[step]))
         happened[step] = lasts
     return happened
 

@@ -71,7 +71,8 @@ class Recovery:
     def step(self, observation: Mapping[str, Array]) -> Array | None:
         """An action (rad/s, m/s) of the manoeuvre, or None: drive on, and `remember` what was told.
 
-        observation: imu_angular_velocity, imu_linear_acceleration, lidar, odometry_velocity.
+        observation: imu_angular_velocity, imu_linear_acceleration, lidar, and odometry_velocity or
+        gps_velocity, as `labels.motion` says.
         """
         trouble = self._trouble(observation)
         if trouble is not None:
@@ -108,9 +109,18 @@ class Recovery:
         return "stuck" if self._held * c.dt >= c.stuck_seconds - 1e-9 else None
 
     def _is_held(self, observation: Mapping[str, Array]) -> bool:
-        told = self._told[1]
-        reached = float(observation["odometry_velocity"][0]) * np.sign(told)
-        return abs(told) > self.labels.stuck_command and reached < self.labels.held * abs(told)
+        labels, told = self.labels, self._told[1]
+        if abs(told) <= labels.stuck_command:
+            return False
+        if labels.motion == "wheels":
+            return float(observation["odometry_velocity"][0]) * np.sign(told) < labels.held_wheels * abs(told)
+        return self._speed(observation) < labels.held * abs(told)
+
+    def _speed(self, observation: Mapping[str, Array]) -> float:
+        """m/s, without its direction."""
+        if self.labels.motion == "wheels":
+            return abs(float(observation["odometry_velocity"][0]))
+        return float(np.hypot(*observation["gps_velocity"][:2]))
 
     def _meets(self, observation: Mapping[str, Array]) -> bool:
         labels = self.labels
@@ -142,7 +152,7 @@ class Recovery:
         """Backs up, then turns on the spot; what is blocked behind begins to turn at once."""
         c = self.config
         if self._told[1] < 0:
-            gone = max(-float(observation["odometry_velocity"][0]), 0.0)
+            gone = self._speed(observation)
             self._way -= gone * c.dt
             self._blocked = self._blocked + 1 if gone < 0.5 * c.back_speed else 0
         elif self._turning:

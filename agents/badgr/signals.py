@@ -133,19 +133,26 @@ def hardest_blow(acceleration: Array, speed: Array, dt: float, span: float) -> t
     return lost.max(axis=1), -along.min(axis=1)
 
 
-def forward_speed(
-    episode: Episode, streams: Streams, source: Literal["wheels", "velocity"]
-) -> tuple[Array, Array]:
-    """(T,) m/s, 0 where it is not known, and (T,) bool: it is. Of the velocity its size."""
-    name = streams.wheels if source == "wheels" else streams.velocity
+def wheel_speed(episode: Episode, streams: Streams) -> tuple[Array, Array]:
+    """(T,) m/s forward by the wheels, 0 where it is not known, and (T,) bool: it is."""
+    values, seen = _speeds(episode, streams.wheels, 1)
+    return values[:, 0], seen
+
+
+def ground_velocity(episode: Episode, streams: Streams) -> tuple[Array, Array]:
+    """(T, 2) m/s over the ground, 0 where it is not known, and (T,) bool: it is."""
+    return _speeds(episode, streams.velocity, 2)
+
+
+def _speeds(episode: Episode, name: str, columns: int) -> tuple[Array, Array]:
     values = stream(episode, name)[1:].astype(np.float64)
-    if values.ndim != 2 or (source == "velocity" and values.shape[1] < 2):
+    if values.ndim != 2 or values.shape[1] < columns:
         raise LabelError(f"{name} has frames of {values.shape[1:]}, expected m/s along its axes")
-    speed = values[:, 0] if source == "wheels" else np.hypot(values[:, 0], values[:, 1])
-    seen = np.isfinite(speed)
-    if seen.any() and float(np.median(np.abs(speed[seen]))) > 15.0:
+    values = values[:, :columns]
+    seen = np.asarray(np.isfinite(values).all(1))
+    if seen.any() and float(np.median(np.linalg.norm(values[seen], axis=1))) > 15.0:
         raise LabelError(f"{name} is above 15 m/s half of the time: is it in another unit?")
-    return np.where(seen, speed, 0.0), seen
+    return np.where(seen[:, None], values, 0.0), seen
 
 
 def odometry(episode: Episode, streams: Streams, heading: Literal["gyro", "odometry"]) -> tuple[Array, Array]:
