@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from robot.commands import ROBOT
+from robot.commands import ROBOT, drive
 
 Algorithm = Literal["auto", "ppo", "a2c", "trpo", "sac"]
 Selector = Literal["random", "variance", "information_gain"]
@@ -475,6 +475,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "watch": watch,
     "envs": envs,
     "doctor": doctor,
+    "drive": drive,
     "robot": robot,
 }
 TRAIN: dict[str, Callable[..., Any]] = {

@@ -41,7 +41,8 @@ class RosRobot:
     """Actions: (rad/s to the left, m/s). Observations are those of `SimulatedRover`.
 
     image: (height, width) that the model sees; dt: s of a decision; goal: (latitude, longitude), None: the
-    topic's. late: s that the decisions of the last minutes came after they were due.
+    topic's. late: s that the decisions of the last minutes came after they were due. waits: how often the
+    next action came so late that the robot stood.
     start_seconds: how long the first observation may wait for sensors and goal.
     """
 
@@ -68,6 +69,7 @@ class RosRobot:
         self.units = units()
         self.guard: dict[str, Any] = {"armed": None, "reason": "the guard has said nothing yet"}
         self.late: deque[float] = deque(maxlen=4000)
+        self.waits = 0
         self.ros = ros or RosNode("driver", arguments)
         self._streams = Streams(config, image, dt)
         self._streams.goal = goal
@@ -116,6 +118,11 @@ class RosRobot:
         self._due = None
         self._ask(STOP, 0.0)
 
+    def camera_age(self) -> float:
+        """s since the newest picture was taken."""
+        time_taken = self._streams.streams["camera"].time
+        return time.monotonic() - time_taken if time_taken is not None else float("inf")
+
     def set_goal(self, latitude: float, longitude: float) -> None:
         """In place of the topic's."""
         with self._lock:
@@ -162,8 +169,11 @@ class RosRobot:
                 due = max(due + period, now)
                 with self._lock:
                     if self._wish != STOP and now > self._wish_ends:
-                        log.warning("driver: the next action is late, the robot waits for it")
                         self._wish = STOP
+                        self.waits += 1
+                        # A busy machine has many of these.
+                        if self.waits & (self.waits - 1) == 0:
+                            log.warning("driver: the next action is late, the robot waits (%d)", self.waits)
                     self._publish(self._wish)
         except Exception:
             # Silence is what the guard understands: it stops the robot.

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import tyro
 
 if TYPE_CHECKING:
     from robot.config import RobotConfig
@@ -82,6 +84,60 @@ def sim(
         camera = Camera(width, width * 3 // 4, robot.camera.compressed)
         robot = replace(robot, camera=camera)
     run_sim(robot, RoverConfig(layout=layout, split=split, indices=(world,)), seed, trip)
+
+
+def drive(
+    model: Annotated[Path, tyro.conf.Positional],
+    goal: tuple[float, float] | None = None,
+    config: Path | None = None,
+    shadow: bool = False,
+    candidates: int = 1024,
+    speed: float = 0.8,
+    seconds: float = float("inf"),
+    threads: int = 1,
+    collision: float = 1.0,
+    goal_weight: float = 0.5,
+    bumpy: float = 0.5,
+    stuck: float = 1.0,
+) -> None:
+    """Drive to a goal by what the event predictor expects; prints a report as JSON at the end.
+
+    Needs the robot's drivers (or `surefoot robot sim`), `surefoot robot guard`, and `surefoot robot arm`.
+    Weights can be changed while it drives: `ros2 param set /driver preferences.bumpy 0.0`.
+
+    Args:
+        model: Exported event predictor.
+        goal: Latitude and longitude; by default what the topic `goal` says.
+        config: Parameter file of the robot.
+        shadow: Predict and plan, but do not drive.
+        candidates: Action sequences that are looked at in each decision.
+        speed: m/s.
+        seconds: End after so many seconds.
+        threads: Threads of the predictor on the CPU.
+        collision: Weight of collisions.
+        goal_weight: Weight of the direction to the goal.
+        bumpy: Weight of bumpy ground.
+        stuck: Weight of getting stuck.
+    """
+    import json
+    from dataclasses import asdict
+
+    from agents.badgr.planner import PlannerConfig
+    from agents.badgr.reward import Preferences
+    from robot.drive import DriveOptions, run_drive
+
+    _log()
+    events = {"bumpy": bumpy, "stuck": stuck}
+    options = DriveOptions(
+        model,
+        goal,
+        shadow,
+        Preferences(collision=collision, goal=goal_weight, events=events),
+        PlannerConfig(candidates=candidates, speed=speed),
+        seconds,
+        threads,
+    )
+    print(json.dumps(asdict(run_drive(_read(config), options))))
 
 
 ROBOT: dict[str, Callable[..., Any]] = {

@@ -35,7 +35,10 @@ def declare(node: Any, defaults: RobotConfig, extra: Sequence[str] = ()) -> Robo
 
 
 def on_change(node: Any, live: str, apply: Callable[[RobotConfig], None]) -> None:
-    """Calls `apply` with the new configuration whenever parameters below `live` ("limits.") are set."""
+    """Calls `apply` with the new configuration whenever parameters below `live` ("limits.") are set.
+
+    All others of RobotConfig are refused, and what `apply` raises a ConfigError for; the reason is told.
+    """
     from rcl_interfaces.msg import SetParametersResult
 
     def check(parameters: Sequence[Any]) -> Any:
@@ -48,11 +51,10 @@ def on_change(node: Any, live: str, apply: Callable[[RobotConfig], None]) -> Non
                 reason=f"{fixed[0]} cannot be changed while the node runs: change the file, start it again",
             )
         try:
-            config = RobotConfig.from_mapping({**ours, **wanted})
+            if wanted:
+                apply(RobotConfig.from_mapping({**ours, **wanted}))
         except ConfigError as error:
             return SetParametersResult(successful=False, reason=str(error))
-        if wanted:
-            apply(config)
         return SetParametersResult(successful=True)
 
     node.add_on_set_parameters_callback(check)

@@ -104,13 +104,15 @@ class Sim:
     def run(self) -> None:
         """In real time until the node is told to end."""
         log.info("sim: ready, %s, goal %.7f %.7f", self._world.name, *ORIGIN.degrees(*self._world.goal))
-        due = time.monotonic()
+        due, lost, next_word = time.monotonic(), 0.0, 0.0
         while not self._ros.ending.is_set():
             self._ros.spin_until(due)
             now = time.monotonic()
             if now - due > BEHIND:
-                log.warning("sim: %.1f s behind real time: this machine is too busy", now - due)
-                due = now
+                due, lost = now, lost + now - due
+                if now > next_word:
+                    log.warning("sim: %.1f s of real time lost: this machine is too busy", lost)
+                    next_word = now + 10.0
             self._step(now)
             due += TICK
 

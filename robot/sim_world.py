@@ -44,6 +44,9 @@ class SimWorld:
         self._camera = Camera(config.lens, config.noise.camera)
         self._scan = load()["kernel_lidar"].scan
         self.restart()
+        # What is compiled when it is first used would be late in a world that goes on.
+        self.step(0.0, 0.0), self.picture(), self.scan()
+        self.restart()
 
     def restart(self, trip: int | None = None) -> None:
         """To the start of a trip of this world, drawn or given."""

@@ -1,0 +1,218 @@
+"""`surefoot drive`: the event predictor and its planner drive the robot to a goal, one decision a tick.
+
+The guard must be armed for anything to move. While a sensor is silent or the robot is disarmed, wishes are
+zero; what it does and why is printed, and on /diagnostics. With shadow it predicts and plans, and wishes
+nothing but zero: a person drives with the joystick.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import Counter, deque
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from agents.badgr.planner import PlannerConfig
+from agents.badgr.reward import Preferences
+from robot import to_messages
+from robot.bridge import RosRobot
+from robot.config import ConfigError, RobotConfig
+from robot.messages import MessageError
+from robot.node import open_node
+from robot.parameters import declare, on_change
+from robot.weights import WEIGHTS, declare_weights
+
+if TYPE_CHECKING:
+    from agents.badgr.agent import BadgrAgent
+
+log = logging.getLogger(__name__)
+
+REPORT_SECONDS = 0.5
+
+
+@dataclass(frozen=True)
+class DriveOptions:
+    """What to drive with, and where to."""
+
+    model: Path
+    """exported event predictor"""
+    goal: tuple[float, float] | None = None
+    """latitude, longitude; None: the topic's"""
+    shadow: bool = False
+    preferences: Preferences = field(default_factory=Preferences)
+    planner: PlannerConfig = field(default_factory=PlannerConfig)
+    seconds: float = float("inf")
+    """after which it ends"""
+    threads: int = 1
+    """of the CPU provider"""
+
+
+@dataclass
+class DriveReport:
+    """How a drive went. Milliseconds are of a tick's own work: observing and planning."""
+
+    provider: str
+    ticks: int = 0
+    late: int = 0
+    """ticks whose work took longer than a decision lasts"""
+    waits: int = 0
+    """how often the robot stood until the next action came"""
+    tick_ms_p50: float = 0.0
+    tick_ms_p99: float = 0.0
+    frame_age_ms_p50: float = 0.0
+    """of the picture, when its action was wished for"""
+    frame_age_ms_p99: float = 0.0
+    driving_seconds: float = 0.0
+    silences: dict[str, int] = field(default_factory=dict)
+    ended: str = ""
+
+
+class Driver:
+    """The loop around an agent."""
+
+    def __init__(self, robot: RosRobot, agent: BadgrAgent, provider: str, *, shadow: bool = False) -> None:
+        from diagnostic_msgs.msg import DiagnosticArray
+
+        self.robot, self.agent, self.shadow = robot, agent, shadow
+        self.report = DriveReport(provider)
+        self._work: deque[float] = deque(maxlen=20_000)
+        self._ages: deque[float] = deque(maxlen=20_000)
+        self._silences: Counter[str] = Counter()
+        self._said = ""
+        self._next_report = 0.0
+        self._was_armed = False
+        node = robot.ros.node
+        self._diagnostics = node.create_publisher(DiagnosticArray, "/diagnostics", 10)
+
+    def run(self, seconds: float = float("inf")) -> DriveReport:
+        """Until the trip is over, the node is told to end, or so many seconds have passed."""
+        end = time.monotonic() + seconds
+        why = "told to end"
+        try:
+            while not self.robot.ros.ending.is_set():
+                if time.monotonic() > end:
+                    why = f"{seconds:g} s are over"
+                    break
+                self._tick()
+                if self.agent.halt is not None and self.agent.halt.is_final:
+                    why = self.agent.halt.words
+                    break
+        finally:
+            self.robot.stop()
+        self._sum_up()
+        self.report.ended = why
+        log.info("drive: ended: %s", why)
+        return self.report
+
+    def _tick(self) -> None:
+        began = time.monotonic()
+        try:
+            seen = self.robot.observe()
+        except (TimeoutError, MessageError) as error:
+            self._silences[str(error).partition(":")[0]] += 1
+            self._say(f"waits: {error}")
+            self._rest()
+            return
+        if not (self.shadow or self._is_armed()):
+            self._say(f"waits: {self.robot.guard['reason']}; `surefoot robot arm` lets it drive")
+            self._rest()
+            return
+        action = self.agent.act(seen)
+        self._work.append(time.monotonic() - began)
+        self._ages.append(self.robot.camera_age())
+        self.report.ticks += 1
+        self.report.late += self._work[-1] > self.robot.dt
+        self.report.driving_seconds += self.robot.dt
+        halt, hold = self.agent.halt, self.robot.guard["reason"]
+        self._say(f"stands: {halt.words}" if halt else f"held by the guard: {hold}" if hold else "drives")
+        self._publish(time.monotonic())
+        self.robot.act(np.zeros(2, np.float32) if self.shadow else action)
+
+    def _is_armed(self) -> bool:
+        armed = bool(self.robot.guard["armed"])
+        if armed and not self._was_armed:
+            self.agent.reset()  # it may have been carried elsewhere
+            self.robot.restart()
+        self._was_armed = armed
+        return armed
+
+    def _rest(self) -> None:
+        self._publish(time.monotonic())
+        self.robot.act(np.zeros(2, np.float32))
+
+    def _say(self, words: str) -> None:
+        # Ages in the words change at each tick; the beginning tells whether it is something new.
+        if words.split("the newest message is")[0] != self._said.split("the newest message is")[0]:
+            log.info("drive: %s", words)
+        self._said = words
+
+    def _sum_up(self) -> None:
+        report = self.report
+        report.silences, report.waits = dict(self._silences), self.robot.waits
+        if self._work:
+            work, ages = np.array(self._work) * 1e3, np.array(self._ages) * 1e3
+            report.tick_ms_p50, report.tick_ms_p99 = (float(np.percentile(work, q)) for q in (50, 99))
+            report.frame_age_ms_p50, report.frame_age_ms_p99 = (
+                float(np.percentile(ages, q)) for q in (50, 99)
+            )
+
+    def _publish(self, now: float) -> None:
+        if now < self._next_report:
+            return
+        from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+
+        self._next_report = now + REPORT_SECONDS
+        self._sum_up()
+        values = {
+            key: value for key, value in asdict(self.report).items() if key not in ("silences", "ended")
+        }
+        status = DiagnosticStatus(
+            level=DiagnosticStatus.OK if self._said == "drives" else DiagnosticStatus.WARN,
+            name="surefoot: driver",
+            message=self._said,
+            hardware_id=self.robot.config.name,
+            values=[
+                KeyValue(key=key, value=f"{value:.3g}" if isinstance(value, float) else str(value))
+                for key, value in values.items()
+            ],
+        )
+        self._diagnostics.publish(
+            DiagnosticArray(header=to_messages.header(time.time(), ""), status=[status])
+        )
+
+
+def run_drive(config: RobotConfig, options: DriveOptions, arguments: Sequence[str] = ()) -> DriveReport:
+    """Until the goal, SIGINT or SIGTERM. arguments: ROS's own. Raises SpecError for a model that cannot be
+    used, before anything is published."""
+    from agents.badgr.agent import BadgrAgent, DriveConfig
+    from agents.badgr.predictor import Predictor
+
+    predictor = Predictor(options.model, threads=options.threads)
+    spec = predictor.spec
+    with open_node("driver", arguments) as ros:
+        config = declare(ros.node, config, extra=WEIGHTS)
+        agent = BadgrAgent(predictor, options.preferences, DriveConfig(planner=options.planner))
+        on_change(ros.node, "limits.speed", lambda changed: _check_limits(changed, options))
+        declare_weights(ros.node, agent)
+        _check_limits(config, options)
+        log.info(
+            "drive: %s on %s, %d candidates", options.model, predictor.provider, options.planner.candidates
+        )
+        with RosRobot(
+            config, image=spec.image[:2], dt=spec.step_seconds, goal=options.goal, ros=ros
+        ) as robot:
+            return Driver(robot, agent, predictor.provider, shadow=options.shadow).run(options.seconds)
+
+
+def _check_limits(config: RobotConfig, options: DriveOptions) -> None:
+    speed = options.planner.speed
+    if speed is not None and speed > config.limits.speed:
+        raise ConfigError(
+            f"the planner drives at {speed:g} m/s, limits.speed is {config.limits.speed:g} m/s: the guard "
+            "would hold it back and predictions would be about something else; lower one or raise the other"
+        )

@@ -1,0 +1,174 @@
+"""The whole robot over real DDS: simulated world, guard and driver, each its own process."""
+
+import json
+import runpy
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+HELP = runpy.run_path(str(Path(__file__).with_name("robot_ros.py")))
+Program, surefoot, PATIENCE = HELP["Program"], HELP["surefoot"], HELP["PATIENCE"]
+SETTINGS = {"camera.width": 128, "camera.height": 96, **HELP["LAX"]}
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An untrained network, exported: it drives somewhere."""
+    torch = pytest.importorskip("torch")
+    from agents.badgr.export import export_model
+    from agents.badgr.model_file import write_model
+    from agents.badgr.network import EventPredictor
+    from agents.badgr.spec import ModelSpec
+
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("model") / "predictor.model"
+    write_model(path, export_model(EventPredictor(ModelSpec()).eval()))
+    return path
+
+
+class Ear:
+    """What the nodes tell each other."""
+
+    def __init__(self) -> None:
+        from diagnostic_msgs.msg import DiagnosticArray
+        from geometry_msgs.msg import Twist, TwistStamped
+        from std_msgs.msg import String
+
+        from robot.node import RosNode, command_qos, state_qos
+
+        self.ros = RosNode("ear")
+        self.commands: list[tuple[float, float]] = []
+        self.wishes: list[tuple[float, float]] = []
+        self.truth: list[dict[str, Any]] = []
+        self.states: list[dict[str, Any]] = []
+        self.driver: list[Any] = []
+        node = self.ros.node
+        node.create_subscription(Twist, "cmd_vel", self._command, command_qos())
+        node.create_subscription(TwistStamped, "cmd_vel_raw", self._wish, command_qos())
+        node.create_subscription(String, "sim/truth", lambda m: self.truth.append(json.loads(m.data)), 10)
+        node.create_subscription(
+            String, "guard/state", lambda m: self.states.append(json.loads(m.data)), state_qos()
+        )
+        node.create_subscription(DiagnosticArray, "/diagnostics", self._diagnostics, 10)
+
+    def wait(self, ready: Any, what: str, seconds: float = 2 * PATIENCE) -> None:
+        self.ros.wait_for(ready, seconds, what)
+
+    def arm(self, seconds: float = 2 * PATIENCE) -> None:
+        from robot.operator import Refused, ask_guard
+
+        end = time.monotonic() + seconds
+        while True:
+            try:
+                ask_guard(self.ros, True, seconds)
+                return
+            except Refused:
+                assert time.monotonic() < end, self.states[-1:]
+                self.ros.spin_for(0.3)
+
+    def _command(self, message: Any) -> None:
+        self.commands.append((message.linear.x, message.angular.z))
+
+    def _wish(self, message: Any) -> None:
+        self.wishes.append((message.twist.linear.x, message.twist.angular.z))
+
+    def _diagnostics(self, message: Any) -> None:
+        self.driver += [status for status in message.status if status.name == "surefoot: driver"]
+
+
+@pytest.fixture(scope="module")
+def robot(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Ear, dict[str, str], str, Path]]:
+    """World and guard; the ear, the environment, the parameter file and a folder."""
+    pytest.importorskip("rclpy", reason="needs ROS 2: pip install 'surefoot[ros]' on Linux x86_64")
+    folder = tmp_path_factory.mktemp("drive")
+    config = str(HELP["write_config"](folder / "robot.yaml", SETTINGS))
+    with ExitStack() as open_:
+        env = open_.enter_context(HELP["in_domain"](HELP["own_domain"](), folder))
+        for name, words in (("sim", ["--trip", "0"]), ("guard", [])):
+            command = surefoot("robot", name, "--config", config, *words)
+            open_.enter_context(Program(command, env, folder / f"{name}.log"))
+        ear = Ear()
+        open_.callback(ear.ros.close)
+        ear.wait(lambda: ear.truth and ear.commands, "the simulated world and the guard")
+        yield ear, env, config, folder
+
+
+def test_it_waits_to_be_armed_drives_obeys_new_weights_and_is_stopped_when_killed(
+    robot: tuple[Ear, dict[str, str], str, Path], model: Path
+) -> None:
+    ear, env, config, folder = robot
+    command = surefoot("drive", str(model), "--config", config, "--candidates", "64")
+    with Program(command, env, folder / "drive.log") as drive:
+        ear.wait(lambda: len(ear.wishes) > 5, "the driver's zero wishes")
+        assert set(ear.wishes) == {(0.0, 0.0)}
+        ear.wait(lambda: any("surefoot robot arm" in one.message for one in ear.driver), "its question")
+        ear.arm()
+        ear.wait(lambda: any(abs(command[1]) > 0.1 or command[0] > 0.1 for command in ear.commands), "motion")
+        ear.wait(lambda: any(one.message == "drives" for one in ear.driver), "the driver's diagnostics")
+        values = {value.key: value.value for value in ear.driver[-1].values}
+        assert values["provider"] == "CPUExecutionProvider"
+        assert float(values["tick_ms_p50"]) > 0
+
+        assert put(ear, "preferences.bumpy", 0.0).successful
+        assert "range" in put(ear, "preferences.goal", -1.0).reason
+        assert "cannot be changed while the node runs" in put(ear, "rates.plan", 2.0).reason
+
+        drive.process.kill()
+        ear.wait(lambda: not ear.states[-1]["armed"], "the guard to notice")
+        assert ear.states[-1]["reason"].startswith("planner: the newest message is")
+        ear.wait(lambda: ear.commands[-1] == (0.0, 0.0), "zero")
+    assert "bumpy': 0.0" in drive.said()
+
+
+def test_in_the_shadow_it_plans_and_wishes_nothing(
+    robot: tuple[Ear, dict[str, str], str, Path], model: Path
+) -> None:
+    ear, env, config, folder = robot
+    command = surefoot("drive", str(model), "--config", config, "--candidates", "64", "--shadow")
+    with Program(command, env, folder / "shadow.log") as drive:
+        ear.driver.clear()
+        ear.wishes.clear()
+
+        def planned() -> bool:
+            ticks = [value.value for one in ear.driver for value in one.values if value.key == "ticks"]
+            return any(int(tick) > 2 for tick in ticks)
+
+        ear.wait(planned, "plans")
+        assert drive.end(signal.SIGTERM, 2 * PATIENCE) == 0
+        report = json.loads(drive.said().splitlines()[-1])
+        assert report["ticks"] > 2
+        assert report["ended"] == "told to end"
+        assert report["provider"] == "CPUExecutionProvider"
+    assert set(ear.wishes) == {(0.0, 0.0)}
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 no model"])
+def test_a_model_that_cannot_be_used_ends_it_before_it_joins_the_robot(
+    robot: tuple[Ear, dict[str, str], str, Path], content: bytes
+) -> None:
+    _, env, config, folder = robot
+    (folder / "broken.model").write_bytes(content)
+    command = surefoot("drive", str(folder / "broken.model"), "--config", config)
+    with Program(command, env, folder / "broken.log") as drive:
+        assert drive.process.wait(2 * PATIENCE) == 1
+    assert "surefoot: " in drive.said()
+    assert "broken.model" in drive.said()
+    assert "Traceback" not in drive.said()
+
+
+def put(ear: Ear, name: str, value: float) -> Any:
+    from rcl_interfaces.msg import Parameter, ParameterValue
+    from rcl_interfaces.srv import SetParameters
+
+    client = ear.ros.node.create_client(SetParameters, "driver/set_parameters")
+    ear.wait(client.service_is_ready, "the driver's parameters")
+    parameter = Parameter(name=name, value=ParameterValue(type=3, double_value=value))
+    answer = client.call_async(SetParameters.Request(parameters=[parameter]))
+    ear.wait(answer.done, "the driver's answer")
+    ear.ros.node.destroy_client(client)
+    return answer.result().results[0]
