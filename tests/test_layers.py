@@ -22,6 +22,8 @@ TRAINING = (
     "agents/models.py",
     "agents/rollouts.py",
     "agents/preferences/pebble.py",
+    "agents/sidetuning/baked.py",
+    "agents/sidetuning/extractor.py",
 )
 LABELLING = ("agents/preferences/labelling/*",)
 NODES = ("robot/*.py",)

@@ -164,13 +164,13 @@ class SideModel(nn.Module):
         return encoder.side_output(sensors, base or self._run_base(sensors, encoder.taps))
 
     @torch.no_grad()
-    def merge_report(self, inputs: Inputs) -> dict[str, float]:
+    def merge_report(self, inputs: Inputs, base: BaseOutputs | None = None) -> dict[str, float]:
         """alpha, where there is one, and norm_ratio: |(1 - alpha) side| / |alpha base| on a batch.
 
         Alpha alone says little: the side's scale is free.
         """
         encoder = self._encoder(self.active)
-        base = self.base_outputs(inputs)
+        base = base or self.base_outputs(inputs)
         side = self.side_output(inputs, base)
         report = {}
         shares = (1.0, 1.0)

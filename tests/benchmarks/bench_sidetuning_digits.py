@@ -53,6 +53,8 @@ VALIDATION: dict[str, Callable[[Tensor], Tensor]] = {
 SIDE = SideConfig(width=4, head=(10,))
 WIDTH = 64
 BATCH = 100
+FISHER = 50
+"""images that the Fisher information is taken from"""
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,7 @@ class Row:
     shared: bool = False
     stacked: bool = False
     strengths: tuple[float, ...] = (0.0,)
+    learning_rates: tuple[float, ...] = (1e-3, 3e-3, 1e-2)
 
 
 ROWS: dict[str, Row] = {
@@ -84,9 +87,10 @@ ROWS: dict[str, Row] = {
     "LoRA": Row(LoraConfig(rank=4, head=(10,))),
     "residual adapter": Row(AdapterConfig(bottleneck=8, head=(10,))),
     "fine-tuning, sequential": Row(METHODS["finetune"], shared=True),
-    "EWC, sequential": Row(METHODS["finetune"], shared=True, strengths=(1e1, 1e2, 1e3, 1e4)),
+    "EWC, sequential": Row(
+        METHODS["finetune"], shared=True, strengths=(1e1, 1e2, 1e3, 1e4), learning_rates=(1e-3,)
+    ),
 }
-LEARNING_RATES = (1e-3, 3e-3, 1e-2)
 
 
 @dataclass
@@ -195,7 +199,7 @@ class Learner:
             optimizer.step()
         network.eval()
         if self.strength:
-            fisher = diagonal_fisher(network, images)
+            fisher = diagonal_fisher(network, images[:FISHER])
             self.penalty.remember(network, {key: x for key, x in fisher.items() if key.startswith("0.")})
 
     @torch.no_grad()
@@ -215,8 +219,8 @@ def part(kept: BaseOutputs, rows: Tensor) -> BaseOutputs:
 
 def choose(row: Row, base: nn.Module, split: Split, updates: int, seed: int) -> tuple[float, float]:
     """Learning rate and strength with the best mean accuracy at the end of the two validation tasks."""
-    best, chosen = -1.0, (LEARNING_RATES[0], row.strengths[0])
-    for learning_rate, strength in itertools.product(LEARNING_RATES, row.strengths):
+    best, chosen = -1.0, (row.learning_rates[0], row.strengths[0])
+    for learning_rate, strength in itertools.product(row.learning_rates, row.strengths):
         learner = Learner(row, base, learning_rate, strength, updates, seed)
         for name, view in VALIDATION.items():
             learner.learn(name, view(split.tasks[0]), split.tasks[1])
@@ -349,6 +353,15 @@ def claims(entries: list[dict[str, Any]], outcomes: dict[str, list[Outcome]]) ->
     }
 
 
+def keep(
+    path: Path | None, outcomes: dict[str, list[Outcome]], settings: dict[str, tuple[float, float]]
+) -> None:
+    """What was measured so far; on a busy machine a run takes long."""
+    if path is not None:
+        runs = {name: [asdict(one) for one in found] for name, found in outcomes.items()}
+        path.write_text(json.dumps({"settings": settings, "outcomes": runs}, indent=1))
+
+
 def show(entries: list[dict[str, Any]]) -> None:
     print("| method | accuracy | forgetting | change of an old logit | rigidity | rank | new parameters |")
     print("|---|---|---|---|---|---|---|")
@@ -387,6 +400,7 @@ def main() -> None:
         for name, row in ROWS.items():
             outcome = run_row(row, base, split, settings[name], options.updates, seed)
             outcomes[name].append(outcome)
+            keep(options.out, outcomes, settings)
             print(
                 f"seed {seed} {name}: {np.mean(outcome.final):.1f} in {outcome.seconds:.1f} CPU s", flush=True
             )
@@ -398,14 +412,6 @@ def main() -> None:
     print()
     for claim, held in checked.items():
         print(f"{'held' if held else 'MISSED'}: {claim}")
-    if options.out:
-        content = {
-            "entries": entries,
-            "claims": checked,
-            "settings": settings,
-            "outcomes": {k: [asdict(one) for one in runs] for k, runs in outcomes.items()},
-        }
-        options.out.write_text(json.dumps(content, indent=1))
     by_name = {entry["method"]: entry for entry in entries}
     print(
         json.dumps(
