@@ -20,6 +20,8 @@ def cheapest_way(cost: Array, start: tuple[int, int], finish: Array, guess: Arra
     still to pay when the way ends in a cell, inf where it may not. guess: (R, C) of what is left to pay at
     the least from a cell, never more than it is: the closer, the fewer cells are looked at.
     """
+    if not np.isfinite(finish).any():
+        return None
     columns = cost.shape[1]
     # A border that cannot be entered spares the check of the edges; lists are quicker than arrays here.
     width = columns + 2

@@ -70,7 +70,7 @@ class LidarPlanner:
         self.grid.reset()
         self.path: Array | None = None
         self.halt: Halt | None = None
-        self._age = 0
+        self._age = self.config.plan_steps
 
     def act(self, observation: Mapping[str, Any]) -> Array:
         """observation: lidar, and the streams of `bearing.STREAMS`; "goal" unless one was given."""
@@ -83,7 +83,7 @@ class LidarPlanner:
         closed = spread(self.grid.occupied, self.config.radius / self.config.grid.cell)
         closed |= self._beyond(here)
         self._age += 1
-        if self._age >= self.config.plan_steps or self.path is None or self._is_cut(closed):
+        if self._age >= self.config.plan_steps or self._is_cut(closed):
             self.path, self._age = self._plan(closed, leg), 0
         if self.path is None:
             self.halt = Halt(
@@ -144,7 +144,8 @@ class LidarPlanner:
 
     def _is_cut(self, closed: Array) -> bool:
         """Whether something stands on the path by now."""
-        assert self.path is not None
+        if self.path is None:
+            return False
         side = self.config.grid.cells
         cells = np.array([self.grid.cell(place) for place in self.path[3:]]).reshape(-1, 2)
         inside = ((cells >= 0) & (cells < side)).all(1)
