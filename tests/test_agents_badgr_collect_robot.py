@@ -1,14 +1,20 @@
 """Driving oneself by one's own sensors: the random walk, the fence, trouble and the way out of it."""
 
+import itertools
 from typing import Any
 
 import numpy as np
 import pytest
 
+from agents.badgr.agent import BadgrAgent, DriveConfig
 from agents.badgr.collect_agent import CollectAgent
+from agents.badgr.collect_policy import NoisyTrips
 from agents.badgr.events import OFF_ROAD, URBAN, LabelConfig
 from agents.badgr.geofence import FenceConfig, Geofence, Localizer, wrapped
+from agents.badgr.planner import PlannerConfig
+from agents.badgr.prediction import Prediction
 from agents.badgr.recovery import Recovery, RecoveryConfig
+from agents.badgr.spec import ModelSpec
 from agents.badgr.walk import RandomWalk, WalkConfig
 
 DT = 0.25
@@ -303,3 +309,46 @@ def test_the_same_seed_gets_out_in_the_same_way() -> None:
             action = robot.act(obey(action))
         ways.append(way)
     assert ways[0] == ways[1] != ways[2]
+
+
+# -- driving by a predictor -------------------------------------------------------------------------
+
+
+class Open:
+    """Expects to get where it steers, and no harm."""
+
+    spec = ModelSpec(horizon=4, events=("collision",), lasting=("collision",))
+
+    def look(self, image: np.ndarray) -> None: ...
+
+    def predict(self, actions: np.ndarray) -> Prediction:
+        turned = np.cumsum(actions[..., 0], 1) * DT
+        steps = np.stack([np.cos(turned), np.sin(turned)], -1) * 0.8 * DT
+        harm = np.zeros(actions.shape[:2], np.float32)
+        return Prediction({"collision": harm}, np.cumsum(steps, 1).astype(np.float32))
+
+
+def test_a_predictor_drives_from_goal_to_goal_and_not_quite_as_it_planned() -> None:
+    box, rng = (0.0, 0.0, 20.0, 20.0), np.random.default_rng(0)
+    planner = BadgrAgent(Open(), config=DriveConfig(PlannerConfig(candidates=64)), seed=0)
+    driver = NoisyTrips(planner, box, rng)
+    driver.reset()
+    place, heading, action, goals, wrong = np.array([10.0, 10.0]), 0.0, np.zeros(2), [], []
+    for _ in range(600):
+        look = seen(float(action[1]), yaw=float(action[0])) | {
+            "image": np.zeros((96, 128, 3), np.uint8), "gps": place, "compass": np.array([wrapped(heading)]),
+            "gps_velocity": float(action[1]) * np.array([np.cos(heading), np.sin(heading)]),
+            "odometry": np.array([*place, heading]),
+        }  # fmt: skip
+        action = driver.act(look)
+        if planner.plan is not None:
+            wrong.append(float(action[0]) - float(planner.plan.action[0]))
+        if planner.goal is not None and (not goals or planner.goal is not goals[-1]):
+            goals.append(planner.goal)
+        heading += DT * float(action[0])
+        place = place + DT * float(action[1]) * np.array([np.cos(heading), np.sin(heading)])
+    assert len(goals) >= 5  # 120 m of driving
+    for before, after in itertools.pairwise(goals):
+        assert np.linalg.norm(after - before) > 3.0  # a goal is reached within 2 m
+    assert all((goal >= 0).all() and (goal <= 20).all() for goal in goals)
+    assert 0.1 < np.std(wrong) < 0.4

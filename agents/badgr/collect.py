@@ -24,8 +24,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from agents.badgr.collect_config import CollectConfig
-from agents.badgr.collect_drive import EVENTS, Drive
+from agents.badgr.collect_drive import EVENTS, Drive, make_driver
 from agents.badgr.collect_workers import Done, Driven, Workers
 from agents.configs import config_to_json
 from agents.interrupts import RunStopped, StopSignal
@@ -75,6 +77,7 @@ def collect(
     if workers is not None and workers < 1:
         raise ValueError(f"workers must be at least 1, got {workers}")
     began = time.monotonic()
+    make_driver(config, np.random.default_rng(0), (0, 0, 20, 20))  # whether there is such a policy
     _expect_same(config, out)
     with EpisodeDataset(out, durable=False) as dataset:
         write_durably(out / "collect.json", _json(config_to_json(config)))

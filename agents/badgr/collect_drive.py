@@ -5,8 +5,10 @@ Everything in it follows from the configuration and the unit's number, whatever 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -136,14 +138,30 @@ def make_agent(
     # Indoors there is no GPS, and walls are fence enough.
     fence = None if config.world == "indoor" else Geofence(box, config.fence)
     recovery = Recovery(config.recovery, LABELS[config.world], generator)
-    return CollectAgent(make_driver(config, generator), recovery, fence)
+    return CollectAgent(make_driver(config, generator, box), recovery, fence)
 
 
-def make_driver(config: CollectConfig, generator: np.random.Generator) -> Agent:
+def make_driver(
+    config: CollectConfig, generator: np.random.Generator, box: tuple[float, float, float, float]
+) -> Agent:
     """The agent that `config.policy` names. Raises ValueError where there is none."""
     if config.policy == "random":
         return RandomWalk(config.walk, generator)
-    raise ValueError(f"there is no policy {config.policy!r}: give random")
+    if not Path(config.policy).exists():
+        raise ValueError(f"there is no policy {config.policy!r}: give random, or the file of a model")
+    from agents.badgr.agent import BadgrAgent
+    from agents.badgr.collect_policy import NoisyTrips
+
+    agent = BadgrAgent(_predictor(config.policy), seed=int(generator.integers(2**31)))
+    return NoisyTrips(agent, box, generator)
+
+
+@functools.lru_cache(maxsize=1)
+def _predictor(policy: str) -> Any:
+    """One for all rovers of a process: each looks before it predicts."""
+    from agents.badgr.predictor import Predictor
+
+    return Predictor(policy, providers=("CPUExecutionProvider",))
 
 
 def _counts(episode: Episode) -> dict[str, Any]:
