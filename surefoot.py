@@ -493,6 +493,8 @@ ABOUT = (
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of the `surefoot` command."""
     words = list(sys.argv[1:] if arguments is None else arguments)
+    if "--ros-args" in words:  # what comes after it is for ROS: the robot's commands read it themselves
+        words = words[: words.index("--ros-args")]
     commands, prog, about = COMMANDS, "surefoot", ABOUT
     if words[:1] == ["train"]:
         commands, prog, about, words = TRAIN, "surefoot train", str(train.__doc__), words[1:]

@@ -12,30 +12,34 @@ if TYPE_CHECKING:
     from robot.config import RobotConfig
 
 
-def guard(config: Path | None = None) -> None:
+def guard(config: Path | None = None, realtime: int = 0) -> None:
     """Watch over the robot: the only node that commands the base. Runs until Ctrl-C.
 
     Args:
         config: Parameter file of the robot, such as launch/config/robot.yaml.
+        realtime: Real-time priority, 1 to 99 (SCHED_FIFO; needs the right to it); 0: none.
     """
     from robot.guard import run_guard
+    from robot.node import take_priority
 
     _log()
-    run_guard(_read(config))
+    if realtime:
+        take_priority(realtime)
+    run_guard(_read(config), _ros())
 
 
 def arm() -> None:
     """Let the robot drive from now on, if nothing speaks against it. Look at it first."""
     from robot.operator import arm as ask
 
-    print(ask())
+    print(ask(arguments=_ros()))
 
 
 def disarm() -> None:
     """Stop the robot until it is armed again."""
     from robot.operator import arm as ask
 
-    print(ask(False))
+    print(ask(False, _ros()))
 
 
 def estop(config: Path | None = None, release: bool = False) -> None:
@@ -47,7 +51,7 @@ def estop(config: Path | None = None, release: bool = False) -> None:
     """
     from robot.operator import press_estop
 
-    press_estop(_read(config), not release)
+    press_estop(_read(config), not release, _ros())
     print("released; `surefoot robot arm` lets it drive again" if release else "pressed")
 
 
@@ -83,12 +87,12 @@ def sim(
     if width is not None:
         camera = Camera(width, width * 3 // 4, robot.camera.compressed)
         robot = replace(robot, camera=camera)
-    run_sim(robot, RoverConfig(layout=layout, split=split, indices=(world,)), seed, trip)
+    run_sim(robot, RoverConfig(layout=layout, split=split, indices=(world,)), seed, trip, arguments=_ros())
 
 
 def drive(
     model: Annotated[Path, tyro.conf.Positional],
-    goal: tuple[float, float] | None = None,
+    goal: str = "",
     config: Path | None = None,
     shadow: bool = False,
     candidates: int = 1024,
@@ -107,7 +111,7 @@ def drive(
 
     Args:
         model: Exported event predictor.
-        goal: Latitude and longitude; by default what the topic `goal` says.
+        goal: latitude,longitude in degrees; by default what the topic `goal` says.
         config: Parameter file of the robot.
         shadow: Predict and plan, but do not drive.
         candidates: Action sequences that are looked at in each decision.
@@ -130,14 +134,14 @@ def drive(
     events = {"bumpy": bumpy, "stuck": stuck}
     options = DriveOptions(
         model,
-        goal,
+        _place(goal),
         shadow,
         Preferences(collision=collision, goal=goal_weight, events=events),
         PlannerConfig(candidates=candidates, speed=speed),
         seconds,
         threads,
     )
-    print(json.dumps(asdict(run_drive(_read(config), options))))
+    print(json.dumps(asdict(run_drive(_read(config), options, _ros()))))
 
 
 ROBOT: dict[str, Callable[..., Any]] = {
@@ -153,6 +157,27 @@ def _read(path: Path | None) -> RobotConfig:
     from robot.config import RobotConfig
 
     return RobotConfig() if path is None else RobotConfig.from_yaml(path)
+
+
+def _ros() -> list[str]:
+    """What stands after the command for ROS itself; `ros2 launch` puts names and parameters there."""
+    import sys
+
+    from robot.node import split_arguments
+
+    return split_arguments(sys.argv[1:])[1]
+
+
+def _place(text: str) -> tuple[float, float] | None:
+    if not text:
+        return None
+    try:
+        latitude, longitude = (float(part) for part in text.split(","))
+    except ValueError as error:
+        raise ValueError(f"expected --goal latitude,longitude in degrees, got {text!r}") from error
+    if not (-90 <= latitude <= 90 and -180 <= longitude <= 180):
+        raise ValueError(f"--goal {text} is no place on earth: latitude first, then longitude, in degrees")
+    return latitude, longitude
 
 
 def _log() -> None:

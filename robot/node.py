@@ -107,6 +107,17 @@ def open_node(name: str, arguments: Sequence[str] = ()) -> Iterator[RosNode]:
             signal.signal(number, handler)
 
 
+def take_priority(priority: int) -> None:
+    """Before all that is not real-time. Raises PermissionError, which says what is missing."""
+    try:
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(priority))
+    except PermissionError as error:
+        raise PermissionError(
+            f"real-time priority {priority} is not allowed: run as root, or give the user "
+            "`rtprio 99` in /etc/security/limits.conf, or CPUSchedulingPolicy=fifo in the systemd unit"
+        ) from error
+
+
 def sensor_qos(depth: int = 1) -> Any:
     """Of topics that come from sensors: the newest counts, a lost one is not sent again."""
     from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy

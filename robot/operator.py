@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from robot.config import RobotConfig
@@ -15,9 +16,12 @@ class Refused(RuntimeError):
     """The guard does not arm; says why."""
 
 
-def arm(arm: bool = True) -> str:
-    """Arms or disarms, and gives the guard's answer. Raises Refused, and TimeoutError without a guard."""
-    with open_node("operator") as ros:
+def arm(arm: bool = True, arguments: Sequence[str] = ()) -> str:
+    """Arms or disarms, and gives the guard's answer. Raises Refused, and TimeoutError without a guard.
+
+    arguments: ROS's own, such as ("--ros-args", "-r", "__ns:=/rover").
+    """
+    with open_node("operator", arguments) as ros:
         return ask_guard(ros, arm)
 
 
@@ -42,11 +46,13 @@ def ask_guard(ros: RosNode, arm: bool, seconds: float = ANSWER_SECONDS) -> str:
     return str(response.message)
 
 
-def press_estop(config: RobotConfig, pressed: bool, seconds: float = ANSWER_SECONDS) -> None:
+def press_estop(
+    config: RobotConfig, pressed: bool, arguments: Sequence[str] = (), seconds: float = ANSWER_SECONDS
+) -> None:
     """Presses or releases the emergency stop, and waits until somebody has heard it."""
     from std_msgs.msg import Bool
 
-    with open_node("operator") as ros:
+    with open_node("operator", arguments) as ros:
         publisher = ros.node.create_publisher(Bool, config.topics.estop, state_qos())
         publisher.publish(Bool(data=pressed))
         ros.wait_for(
