@@ -16,10 +16,12 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 from torch import nn
 
 from agents.sidetuning.baked import BakedBaseVecEnv
-from agents.sidetuning.config import METHODS, Alpha, AnyConfig, SideConfig, SideError
+from agents.sidetuning.config import METHODS, Alpha, AnyConfig, LoraConfig, SideConfig, SideError
 from agents.sidetuning.extractor import SideAdam, SideTunedExtractor, SideTuningCallback
 from agents.sidetuning.frozen import FrozenBase, base_at_hand
+from agents.sidetuning.policy_agent import SideTunedAgent
 from agents.sidetuning.policy_file import FEATURES
+from agents.sidetuning.sb3_export import export_sb3
 
 help_ = runpy.run_path(str(Path(__file__).with_name("sidetuning_models.py")))
 vector_base: Callable[..., nn.Sequential] = help_["vector_base"]
@@ -220,6 +222,33 @@ def test_a_saved_policy_has_no_copy_of_its_base_and_asks_for_it(tmp_path: Path) 
         PPO.load(tmp_path / "policy.zip", device="cpu")
     with base_at_hand(vector_base()), pytest.raises(SideError, match="another one is at hand"):
         PPO.load(tmp_path / "policy.zip", device="cpu")
+
+
+def test_policies_of_one_base_go_to_the_robot_in_one_file() -> None:
+    """Trained with baked features and without; the agent decides as `predict` does, from raw frames."""
+    module = vector_base()
+    base = FrozenBase(module)
+    ladder = SideConfig(side="none", merge="ladder", taps=("3",))
+    policies = {
+        "office": ppo(rooms(base), base, SideConfig(side_inputs=("rgb", "goal"))).learn(16).policy,
+        "garden": ppo(rooms(base, taps=("3",)), base, ladder).learn(16).policy,
+        "stairs": ppo(rooms(), base, LoraConfig()).learn(16).policy,
+    }
+    live = rooms()
+    live.seed(5)
+    observations = live.reset()
+    policy_file, difference = export_sb3(policies, observations)
+    assert difference < 1e-5
+    agent = SideTunedAgent(policy_file, providers=("CPUExecutionProvider",))
+    assert agent.adapters == tuple(policies)
+    agent.set_adapter("stairs")
+    actions = policies["stairs"].predict(observations, deterministic=True)[0]
+    assert [
+        agent.act({key: x[row] for key, x in observations.items()}) for row in range(2)
+    ] == actions.tolist()
+    other = FrozenBase(vector_base(9))
+    with pytest.raises(SideError, match="other base"):
+        export_sb3({**policies, "x": ppo(rooms(), other, SideConfig()).policy}, observations)
 
 
 def test_what_does_not_fit_is_refused() -> None:

@@ -27,7 +27,8 @@ from agents.sidetuning.config import (
     SideConfig,
     SideError,
 )
-from agents.sidetuning.export import ParityError, check_parity, export_onnx, export_policy
+from agents.sidetuning.export import check_parity, export_onnx, export_policy
+from agents.sidetuning.graphs import ParityError
 from agents.sidetuning.model import SideModel, get_side_model
 from agents.sidetuning.policy_agent import SideTunedAgent
 from agents.sidetuning.policy_file import PolicyFile, read_policy, write_policy

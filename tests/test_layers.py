@@ -24,6 +24,7 @@ TRAINING = (
     "agents/preferences/pebble.py",
     "agents/sidetuning/baked.py",
     "agents/sidetuning/extractor.py",
+    "agents/sidetuning/sb3_export.py",
 )
 LABELLING = ("agents/preferences/labelling/*",)
 NODES = ("robot/*.py",)

@@ -80,17 +80,11 @@ class SideAdam(torch.optim.Adam):
         for parameter in params:
             groups.setdefault(getattr(parameter, "learning_rate_multiplier", 1.0), []).append(parameter)
         super().__init__(
-            [
-                {
-                    "params": members,
-                    "multiplier": multiplier,
-                    **({"weight_decay": 0.0} if multiplier != 1 else {}),
-                }
-                for multiplier, members in groups.items()
-            ],
-            lr=lr,
-            **options,
+            [{"params": members, "multiplier": by} for by, members in groups.items()], lr, **options
         )
+        for group in self.param_groups:
+            if group["multiplier"] != 1.0:
+                group["weight_decay"] = 0.0
 
     def step(self, closure: Any = None) -> Any:
         rates = [group["lr"] for group in self.param_groups]
