@@ -94,7 +94,7 @@ def _whole(path: Path) -> IO[bytes]:
     """Opened to append to, cut behind its last whole line: a kill may have torn one."""
     stream = path.open("a+b", buffering=0)
     stream.seek(0)
-    stream.truncate(len(stream.read().rpartition(b"\n")[0]) + 1 if stream.tell() else 0)
+    stream.truncate(stream.read().rfind(b"\n") + 1)
     return stream
 
 
