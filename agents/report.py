@@ -7,6 +7,7 @@ from pathlib import Path
 
 from agents.report_charts import short
 from agents.report_html import Html, cards, element, page
+from agents.report_rover import rover_section
 from agents.report_sections import (
     clips_section,
     details_section,
@@ -53,6 +54,7 @@ def render_report(results: Results) -> Html:
         videos_section(results),
         *((reward_section(results), clips_section(results)) if results.learns_from_labels else ()),
         details_section(results),
+        rover_section(results.path / "rover"),
         next_section(results),
         settings_section(results),
     )

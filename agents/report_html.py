@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from agents.plots import DASHES, Chart, inline_svg
 from agents.report_style import STYLE
 
-_VOID = {"meta", "link", "br", "line"}
+_VOID = {"meta", "link", "br", "line", "img"}
 # No script, no network, nothing but what the file itself holds.
 POLICY = "default-src 'none'; img-src data:; media-src data:; style-src 'unsafe-inline'"
 
@@ -150,6 +150,11 @@ def video(content: bytes, description: str) -> Html:
         controls=True,
         aria_label=description,
     )
+
+
+def picture(content: bytes, description: str) -> Html:
+    """A PNG inside the page."""
+    return element("img", src=f"data:image/png;base64,{base64.b64encode(content).decode()}", alt=description)
 
 
 def command(text: str, meaning: str) -> Html:

@@ -55,6 +55,7 @@ figcaption { margin-bottom: .5rem; font-weight: 600; font-size: .95rem; }
 .legend li { display: flex; align-items: center; gap: .45rem; }
 .legend svg { flex: none; stroke-width: 2.5; }
 video { display: block; width: 100%; max-height: 24rem; border-radius: 6px; }
+figure > img { display: block; max-width: 100%; max-height: 24rem; margin: 0 auto; border-radius: 6px; }
 .sides { display: grid; grid-template-columns: 1fr 1fr; gap: .5rem; margin: .5rem 0 .4rem;
   font-size: .85rem; }
 .sides > div { padding: .25rem .5rem; border: 1px solid var(--rule); border-radius: 6px;

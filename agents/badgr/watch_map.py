@@ -29,7 +29,7 @@ class MapPanel:
     def __init__(self, world: World | None, size: tuple[int, int]) -> None:
         from PIL import Image
 
-        self.size = size
+        self.size, self._world = size, world
         self._ground = None if world is None else Image.fromarray(WorldMap(world, SCALE).draw())
         self._small, self._small_scale = None, 1.0
         if world is not None and self._ground is not None:
@@ -62,13 +62,24 @@ class MapPanel:
             self._inset(picture, moment, track)
         return np.asarray(picture).copy()
 
+    def _middle(self, moment: Moment) -> tuple[float, float]:
+        """m: the robot, or as near to it as the world's borders let the picture be."""
+        x, y, _ = moment.pose
+        if self._world is None:
+            return x, y
+        (width, depth), (half_x, half_y) = self._world.size, (side / SCALE / 2 for side in self.size)
+        return (
+            min(max(x, half_x), width - half_x) if width > 2 * half_x else width / 2,
+            min(max(y, half_y), depth - half_y) if depth > 2 * half_y else depth / 2,
+        )
+
     def _around(self, moment: Moment) -> Any:
-        """The ground, with the robot in the middle."""
+        """The ground around the middle."""
         from PIL import Image, ImageDraw
 
         width, height = self.size
         picture = Image.new("RGB", self.size, OUTSIDE)
-        x, y, _ = moment.pose
+        x, y = self._middle(moment)
         if self._ground is not None:
             left = round(x * SCALE - width / 2)
             top = round(self._ground.height - 1 - y * SCALE - height / 2)
@@ -83,7 +94,7 @@ class MapPanel:
 
     def _pixels(self, moment: Moment, places: Array) -> list[tuple[float, float]]:
         """In the picture of twice the size."""
-        x, y, _ = moment.pose
+        x, y = self._middle(moment)
         width, height = self.size
         return [
             (float(width + 2 * SCALE * (u - x)), float(height - 2 * SCALE * (v - y)))
@@ -102,7 +113,7 @@ class MapPanel:
     def _point_to(self, pen: Any, moment: Moment, goal: Array) -> None:
         """A wedge at the border towards a goal that is beyond it."""
         width, height = self.size
-        away = (np.asarray(goal, np.float64) - np.array(moment.pose[:2])) * (1.0, -1.0)
+        away = (np.asarray(goal, np.float64) - np.array(self._middle(moment))) * (1.0, -1.0)
         if abs(away[0]) * SCALE < width / 2 and abs(away[1]) * SCALE < height / 2:
             return
         along = away / np.linalg.norm(away)
@@ -113,7 +124,7 @@ class MapPanel:
         pen.polygon([(float(u), float(v)) for u, v in corners], fill=GOAL, outline=(255, 255, 255))
 
     def _inset(self, picture: Any, moment: Moment, track: Array) -> None:
-        """The whole world in a corner: away from the robot and, if it can be, from the goal."""
+        """The whole world in a corner, away from the robot."""
         from PIL import ImageDraw
 
         assert self._small is not None
@@ -130,4 +141,6 @@ class MapPanel:
                 u, v = pixel(place)
                 pen.ellipse((u - 3, v - 3, u + 3, v + 3), fill=colour, outline=EDGE)
         pen.rectangle((0, 0, small.width - 1, small.height - 1), outline=(230, 230, 230))
-        picture.paste(small, (picture.width - small.width - 6, 6))
+        u, v = (part / 2 for part in self._pixels(moment, np.array([moment.pose[:2]]))[0])
+        hidden = u > picture.width - small.width - 40 and v < small.height + 40
+        picture.paste(small, (6 if hidden else picture.width - small.width - 6, 6))
