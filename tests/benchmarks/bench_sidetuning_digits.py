@@ -50,9 +50,9 @@ VALIDATION: dict[str, Callable[[Tensor], Tensor]] = {
     "upside_down": lambda x: x.flip(2),
     "transposed": lambda x: x.transpose(2, 3),
 }
-SIDE = SideConfig(width=4, head=(10,))
+SIDE = SideConfig(width=2, head=(10,))
 WIDTH = 64
-BATCH = 100
+BATCH = 50
 FISHER = 50
 """images that the Fisher information is taken from"""
 
@@ -82,10 +82,10 @@ ROWS: dict[str, Row] = {
     "side MLP": Row(replace(SIDE, merge="mlp")),
     "side FiLM": Row(replace(SIDE, merge="film")),
     "side product": Row(replace(SIDE, merge="product")),
-    "ladder": Row(replace(SIDE, side="none", merge="ladder", init="zero", width=8)),
+    "ladder": Row(replace(SIDE, side="none", merge="ladder", init="zero", width=4)),
     "side-only": Row(replace(SIDE, merge="side_only")),
-    "LoRA": Row(LoraConfig(rank=4, head=(10,))),
-    "residual adapter": Row(AdapterConfig(bottleneck=8, head=(10,))),
+    "LoRA": Row(LoraConfig(rank=3, head=(10,))),
+    "residual adapter": Row(AdapterConfig(bottleneck=6, head=(10,))),
     "fine-tuning, sequential": Row(METHODS["finetune"], shared=True),
     "EWC, sequential": Row(
         METHODS["finetune"], shared=True, strengths=(1e1, 1e2, 1e3, 1e4), learning_rates=(1e-3,)
@@ -119,10 +119,10 @@ def make_base(split: Split, seed: int, updates: int) -> nn.Module:
     """Features (N, 64) of a network that was trained to classify upright digits."""
     torch.manual_seed(seed)
     base = nn.Sequential(
-        *(nn.Conv2d(1, 32, 3, padding=1), nn.BatchNorm2d(32), nn.ReLU()),
-        *(nn.Conv2d(32, 64, 3, 2, 1), nn.BatchNorm2d(64), nn.ReLU()),
-        *(nn.Conv2d(64, 64, 3, padding=1), nn.BatchNorm2d(64), nn.ReLU(), nn.AvgPool2d(2), nn.Flatten()),
-        nn.Linear(256, WIDTH),
+        *(nn.Conv2d(1, 16, 3, padding=1), nn.BatchNorm2d(16), nn.ReLU()),
+        *(nn.Conv2d(16, 32, 3, 2, 1), nn.BatchNorm2d(32), nn.ReLU()),
+        *(nn.Conv2d(32, 48, 3, padding=1), nn.BatchNorm2d(48), nn.ReLU(), nn.AvgPool2d(2), nn.Flatten()),
+        nn.Linear(192, WIDTH),
     )
     head = nn.Sequential(nn.ReLU(), nn.Linear(WIDTH, 10))
     optimizer = torch.optim.Adam([*base.parameters(), *head.parameters()], 1e-3)
@@ -377,12 +377,12 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--images", type=int, default=100)
-    parser.add_argument("--updates", type=int, default=150)
+    parser.add_argument("--updates", type=int, default=100)
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     if options.quick:
-        options.seeds, options.updates = 1, 30
+        options.seeds, options.updates = 1, 20
     torch.set_num_threads(1)
     print(
         f"{platform.processor() or platform.machine()}, torch {torch.__version__}, 1 thread; {vars(options)}"
