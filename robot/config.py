@@ -165,7 +165,7 @@ class Base:
 
     stamped: bool = False
     """true: it takes geometry_msgs/TwistStamped, false: Twist"""
-    timeout: float = _number(0.3, "s", 0.05, 2.0)
+    timeout: float = _number(0.2, "s", 0.05, 2.0)
     """after which it stops by itself when no command comes: the last line, for when the guard dies. The
     simulated base obeys it; set the same in the real one and try it"""
 

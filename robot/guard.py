@@ -33,6 +33,8 @@ LOOK_SECONDS = 1.0
 """between two looks at who else publishes commands"""
 REPORT_SECONDS = 0.5
 """between two diagnostics when nothing changes"""
+MOST = 100
+"""messages between two decisions; a sender that floods a topic does not get the guard's whole time"""
 QUIET = ("not armed yet", "disarmed by an operator")
 """reasons that are no fault"""
 
@@ -78,9 +80,13 @@ class Guard:
 
     def _hear_until(self, due: float) -> None:
         """Hears messages, one at a time: however many come, the next decision is not put off."""
-        self._urgent = False
+        self._urgent, heard = False, 0
         while not (self._urgent or self._ros.ending.is_set()) and time.monotonic() < due:
+            if heard == MOST:
+                time.sleep(max(due - time.monotonic(), 0.0))
+                return
             self._ros.spin_some(due)
+            heard += 1
 
     def _hurry(self) -> None:
         self._urgent = True

@@ -34,6 +34,7 @@ class RosNode:
         try:
             import rclpy
             from rclpy.context import Context
+            from rclpy.executors import SingleThreadedExecutor
             from rclpy.signals import SignalHandlerOptions
         except ImportError as error:
             raise NoRosError(f"rclpy cannot be imported ({error}): {ROS_FIX}") from error
@@ -47,7 +48,9 @@ class RosNode:
             allow_undeclared_parameters=True,
             automatically_declare_parameters_from_overrides=True,
         )
-        self._executor = _new_executor(self.context)
+        # EventsExecutor takes less time but is experimental: it breaks at callbacks that want the message's
+        # info. With several threads rclpy loses messages.
+        self._executor = SingleThreadedExecutor(context=self.context)
         self._executor.add_node(self.node)
         self.ending = threading.Event()
 
@@ -169,14 +172,3 @@ def split_arguments(words: Sequence[str]) -> tuple[list[str], list[str]]:
     words = list(words)
     at = words.index("--ros-args") if "--ros-args" in words else len(words)
     return words[:at], words[at:]
-
-
-def _new_executor(context: Any) -> Any:
-    """The quick one where ROS has it (Jazzy and later): half the processor time, none lost."""
-    try:
-        from rclpy.experimental import EventsExecutor
-    except ImportError:
-        from rclpy.executors import SingleThreadedExecutor
-
-        return SingleThreadedExecutor(context=context)
-    return EventsExecutor(context=context)

@@ -10,6 +10,7 @@ from robot.config import RobotConfig
 from robot.node import RosNode, open_node, state_qos
 
 ANSWER_SECONDS = 10.0
+AGAIN_SECONDS = 2.0
 
 
 class Refused(RuntimeError):
@@ -36,14 +37,25 @@ def ask_guard(ros: RosNode, arm: bool, seconds: float = ANSWER_SECONDS) -> str:
             seconds,
             "the guard (service guard/arm): start `surefoot robot guard`, in the same ROS_DOMAIN_ID",
         )
-        answer = client.call_async(SetBool.Request(data=arm))
-        ros.wait_for(answer.done, seconds, "the guard's answer: is it overloaded?")
+        answer = _answer(ros, client, SetBool.Request(data=arm), seconds)
     finally:
         ros.node.destroy_client(client)
-    response: Any = answer.result()
-    if not response.success:
-        raise Refused(f"the guard does not arm: {response.message}")
-    return str(response.message)
+    if not answer.success:
+        raise Refused(f"the guard does not arm: {answer.message}")
+    return str(answer.message)
+
+
+def _answer(ros: RosNode, client: Any, request: Any, seconds: float) -> Any:
+    """DDS may lose the first answer to a client that it has just met: asks again, which does no harm here."""
+    end = time.monotonic() + seconds
+    while True:
+        answer = client.call_async(request)
+        try:
+            ros.wait_for(answer.done, AGAIN_SECONDS, "the guard's answer: is it overloaded?")
+            return answer.result()
+        except TimeoutError:
+            if time.monotonic() > end:
+                raise
 
 
 def press_estop(

@@ -1,6 +1,7 @@
 """For tests of ROS nodes: a domain of their own, processes, and a robot's sensors that fail on demand.
 
-python tests/robot_ros.py SPEED [TURN]     # a planner: wishes for this at 20 Hz until it is killed
+python tests/robot_ros.py plan SPEED TURN [PRIORITY]    # wishes for this at 20 Hz until it is killed
+python tests/robot_ros.py flood                         # joystick messages, up to 5000 a second
 """
 
 from __future__ import annotations
@@ -160,7 +161,7 @@ class Rig:
     def publish(self) -> None:
         """One message of every stream that speaks."""
         for name in self.STREAMS:
-            if name in self.silent:
+            if name in self.silent or name not in self.publishers:
                 continue
             if name not in self.frozen:
                 self._stamps[name] = time.time() + self.skew[name]
@@ -202,8 +203,15 @@ class Rig:
 
         client = self.ros.node.create_client(SetBool, "guard/arm")
         self.pump(client.service_is_ready, what="the service guard/arm")
-        answer = client.call_async(SetBool.Request(data=arm))
-        self.pump(answer.done, what="the guard's answer")
+        end = time.monotonic() + PATIENCE
+        while True:
+            answer = client.call_async(SetBool.Request(data=arm))
+            try:
+                self.pump(answer.done, 5.0, "the guard's answer")
+                break
+            except AssertionError:  # DDS may lose the first answer to a client that it has just met
+                if time.monotonic() > end:
+                    raise
         self.ros.node.destroy_client(client)
         return answer.result().success, answer.result().message
 
@@ -218,8 +226,8 @@ class Rig:
         """Arms and waits until it drives as wished; what was wrong a moment ago may stop it once more."""
         end = time.monotonic() + seconds
         while True:
-            self.arm(seconds)
             self.states.clear()
+            self.arm(seconds)
             self.pump(lambda: self.sent == self.wish or self.state["armed"] is False, what="it to drive")
             if self.sent == self.wish and self.state["armed"] is not False:
                 return
@@ -247,7 +255,7 @@ def in_domain(domain: int, logs: Path) -> Iterator[dict[str, str]]:
                 os.environ.update({name: before[name]} if name in before else {})
 
 
-def _plan(speed: float, turn: float = 0.0) -> None:
+def _plan(speed: float, turn: float, priority: float = 0) -> None:
     from geometry_msgs.msg import TwistStamped
 
     from robot import to_messages
@@ -255,6 +263,8 @@ def _plan(speed: float, turn: float = 0.0) -> None:
     from robot.node import RosNode, command_qos
     from robot.safety import Command
 
+    if priority:
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(int(priority)))
     ros = RosNode("planner")
     wishes = ros.node.create_publisher(TwistStamped, RobotConfig().topics.wish, command_qos())
     while True:
@@ -262,5 +272,21 @@ def _plan(speed: float, turn: float = 0.0) -> None:
         ros.spin_for(0.05)
 
 
+def _flood() -> None:
+    from sensor_msgs.msg import Joy
+
+    from robot.config import RobotConfig
+    from robot.node import RosNode, sensor_qos
+
+    ros = RosNode("flood")
+    sticks = ros.node.create_publisher(Joy, RobotConfig().topics.joystick, sensor_qos())
+    message = Joy(axes=[0.0] * 8, buttons=[0] * 12)
+    while True:
+        sticks.publish(message)
+        time.sleep(1e-4)
+
+
 if __name__ == "__main__":
-    _plan(*map(float, sys.argv[1:]))
+    if sys.argv[1] == "flood":
+        _flood()
+    _plan(*map(float, sys.argv[2:]))
