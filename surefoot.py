@@ -295,9 +295,15 @@ def report(run: Annotated[Path, tyro.conf.Positional], true_reward_run: Path | N
         run: Folder of the run, or "last".
         true_reward_run: Folder of `surefoot train rl` on the same task, to compare with from now on.
     """
+    from agents.badgr.job import is_badgr
     from agents.report import write_report
 
     path = _find_run(run)
+    if is_badgr(path):
+        from agents.badgr.report import write_report as write_driving_report
+
+        print(write_driving_report(path))
+        return
     if true_reward_run is not None:
         from agents.preferences.bounds import write_bounds
 

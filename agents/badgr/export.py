@@ -32,8 +32,9 @@ class ParityError(RuntimeError):
 class Parity:
     """How far an export is from its network, over all frames and candidates.
 
-    probability, position: largest absolute differences; agreement: share of frames on which both
-    choose the same candidate, that with the fewest events expected.
+    probability, position: largest absolute differences, an ensemble's disagreement among the
+    probabilities; agreement: share of frames on which both choose the same candidate, that with the
+    fewest events expected.
     """
 
     probability: float
@@ -44,13 +45,14 @@ class Parity:
 def export_model(network: EventPredictor) -> ModelFile:
     """Both parts of a network as ONNX; any number of candidates."""
     spec, network = network.spec, network.eval().cpu()
-    hidden = network.config.hidden
+    hidden = network.config.members * network.config.hidden
     image = torch.zeros(1, *spec.image, dtype=torch.uint8)
     encoder = _onnx(network.encoder, (image,), ["image"], ["h", "c"], {})
     states = (torch.zeros(2, hidden), torch.zeros(2, hidden))
     actions = torch.zeros(spec.horizon, 2, len(spec.actions))
-    many = {"h": {0: "n"}, "c": {0: "n"}, **{name: {1: "n"} for name in ("actions", "logits", "position")}}
-    rollout = _onnx(network.rollout, (*states, actions), ["h", "c", "actions"], ["logits", "position"], many)
+    outputs = ["logits", "position", *(["disagreement"] if network.config.members > 1 else [])]
+    many = {"h": {0: "n"}, "c": {0: "n"}, **{name: {1: "n"} for name in ("actions", *outputs)}}
+    rollout = _onnx(network.rollout, (*states, actions), ["h", "c", "actions"], outputs, many)
     return ModelFile(spec, encoder, rollout)
 
 
@@ -68,14 +70,18 @@ def check_parity(network: EventPredictor, model: ModelFile, images: Array, actio
         ours = predictor.predict(actions)
         with torch.no_grad():
             repeated = torch.from_numpy(image)[None].expand(len(actions), *image.shape)
-            logits, places = network(repeated, normalised)
-        theirs = torch.sigmoid(logits).numpy()
+            each, places = network.members(repeated, normalised)
+        theirs = torch.sigmoid(each).mean(0).numpy()
+        spread = torch.sigmoid(each).std(0, correction=0).numpy()
         trained = {}
         for index, name in enumerate(spec.events):
             values = theirs[..., index]
             trained[name] = np.maximum.accumulate(values, axis=1) if name in spec.lasting else values
             probability = max(probability, float(np.abs(trained[name] - ours.events[name]).max()))
-        position = max(position, float(np.abs(places.numpy() - ours.position).max()))
+            if ours.disagreement:
+                apart = np.abs(spread[..., index] - ours.disagreement[name]).max()
+                probability = max(probability, float(apart))
+        position = max(position, float(np.abs(places.mean(0).numpy() - ours.position).max()))
         agreed.append(_choice(ours.events) == _choice(trained))
     parity = Parity(probability, position, float(np.mean(agreed)))
     if max(parity.probability, parity.position) > TOLERANCE:

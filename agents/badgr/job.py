@@ -71,6 +71,9 @@ def _reported(path: Path, summary: dict[str, Any]) -> dict[str, Any]:
         f"{name} {'unknown' if score['auroc'] is None else format(score['auroc'], '.3f')}"
         for name, score in measured["events"].items()
     )
+    from agents.badgr.report import write_report
+
+    write_report(path)
     print(f"{path}: hold-out loss {measured['loss']:.4f}, AUROC {events}", file=sys.stderr)
     return summary
 

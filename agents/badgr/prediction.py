@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -17,16 +17,19 @@ class Prediction:
     """For N candidates over H steps: what will happen, and where the robot will be.
 
     events: {name: (N, H)} probabilities; position: (N, H, 2) m in the robot's frame of now, x forward,
-    y to the left.
+    y to the left; disagreement: {name: (N, H)} standard deviation of an ensemble's probabilities, empty
+    for a single network.
     """
 
     events: Mapping[str, Array]
     position: Array
+    disagreement: Mapping[str, Array] = field(default_factory=dict)
 
     def of(self, candidates: Array) -> Prediction:
         """The same of some candidates, by index or mask."""
         events = {name: values[candidates] for name, values in self.events.items()}
-        return Prediction(events, self.position[candidates])
+        apart = {name: values[candidates] for name, values in self.disagreement.items()}
+        return Prediction(events, self.position[candidates], apart)
 
 
 @dataclass(frozen=True)

@@ -25,12 +25,21 @@ class Predictor:
 
     providers: of ONNX Runtime, the first that there is; by default TensorRT, CUDA, CPU. threads: of the
     CPU provider; more than one core's worth only helps where cores are free. `provider` names the one
-    that runs. Raises SpecError for a model file that cannot be used, and where none of `providers` exists.
+    that runs. caution: so many times an ensemble's disagreement is added to each probability, so that
+    every cost and every veto keeps away from what was never seen. Raises SpecError for a model file that
+    cannot be used, for caution without an ensemble, and where none of `providers` exists.
     """
 
     def __init__(
-        self, model: ModelFile | str | Path, *, providers: tuple[str, ...] = PROVIDERS, threads: int = 1
+        self,
+        model: ModelFile | str | Path,
+        *,
+        providers: tuple[str, ...] = PROVIDERS,
+        threads: int = 1,
+        caution: float = 0.0,
     ) -> None:
+        if not (np.isfinite(caution) and caution >= 0):
+            raise ValueError(f"caution must be finite and not negative, got {caution}")
         self.model = model if isinstance(model, ModelFile) else read_model(Path(model))
         self.spec = self.model.spec
         present = [name for name in providers if name in onnxruntime.get_available_providers()]
@@ -43,6 +52,12 @@ class Predictor:
         except Exception as error:  # onnxruntime's errors share no base class of their own
             raise SpecError(f"ONNX Runtime refuses the model: {error}") from error
         self.provider = self._rollout.get_providers()[0]
+        self.ensemble = len(self._rollout.get_outputs()) > 2
+        self.caution = caution
+        if caution and not self.ensemble:
+            raise SpecError(
+                "caution needs an ensemble's disagreement: train with --ensemble 3, or leave it 0"
+            )
         self.look(np.zeros(self.spec.image, np.uint8))
         self.predict(np.zeros((2, self.spec.horizon, len(self.spec.actions)), np.float32))
         self._state: tuple[Array, Array] | None = None
@@ -73,21 +88,29 @@ class Predictor:
         count = normalised.shape[1]
         logits = np.empty((self.spec.horizon, count, len(self.spec.events)), np.float32)
         position = np.empty((self.spec.horizon, count, 2), np.float32)
+        apart = np.empty_like(logits) if self.ensemble else None
         h, c = self._state
         for start in range(0, count, CHUNK):
             part = slice(start, min(start + CHUNK, count))
             size = part.stop - part.start
             states = {"h": np.repeat(h, size, 0), "c": np.repeat(c, size, 0)}
             outcome = self._rollout.run(None, {**states, "actions": normalised[:, part]})
-            logits[:, part], position[:, part] = outcome
+            logits[:, part], position[:, part] = outcome[:2]
+            if apart is not None:
+                apart[:, part] = outcome[2]
         probability = _sigmoid(logits)
+        if apart is not None and self.caution:
+            probability = np.minimum(probability + self.caution * apart, 1.0)
         events = {}
         for index, name in enumerate(self.spec.events):
             values = probability[..., index]
             # What lasts cannot become less likely later on.
             lasting = np.maximum.accumulate(values, axis=0) if name in self.spec.lasting else values
             events[name] = lasting.T
-        return Prediction(events, position.transpose(1, 0, 2))
+        disagreement = {}
+        if apart is not None:
+            disagreement = {name: apart[..., index].T for index, name in enumerate(self.spec.events)}
+        return Prediction(events, position.transpose(1, 0, 2), disagreement)
 
 
 def _session(model: bytes, providers: list[str], threads: int) -> onnxruntime.InferenceSession:

@@ -19,6 +19,7 @@ from torch import Tensor
 from agents.badgr.config import BadgrConfig
 from agents.badgr.ddp import Ranks, join_ranks
 from agents.badgr.events import Detector
+from agents.badgr.examples import EXAMPLES_FILE, choose_examples, save_examples
 from agents.badgr.experience import Experience, load_experience
 from agents.badgr.export import check_parity, export_model
 from agents.badgr.measure import Measurement, measure
@@ -183,6 +184,9 @@ class BadgrTraining:
         frames = holdout.batch(rng.integers(len(holdout), size=PARITY_FRAMES), rng).images
         shape = (PARITY_CANDIDATES, spec.horizon, len(spec.actions))
         parity = check_parity(network, model, frames, rng.uniform(spec.low, spec.high, shape))
+        save_examples(
+            choose_examples(network, holdout, torch.device("cpu")), self.record.path / EXAMPLES_FILE
+        )
         save_weights(network, self.record.path / WEIGHTS_FILE)
         write_model(self.record.path / MODEL_FILE, model)
         training = self.experience.training
