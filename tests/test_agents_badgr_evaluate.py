@@ -1,6 +1,7 @@
 """Comparing drivers on the same trips: what is counted, how sure it is, and what a kill leaves behind."""
 
 import json
+import runpy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -112,6 +113,44 @@ def trial_row_of(one: Trial) -> dict[str, Any]:
     from agents.badgr.trial_file import trial_row
 
     return json.loads(json.dumps(trial_row(one)))
+
+
+def test_claims_are_met_or_missed_by_their_marks() -> None:
+    claims = runpy.run_path(str(Path(__file__).parent / "benchmarks" / "badgr_claims.py"))
+
+    def trials(reached: int, otherwise: str = "collision", **shown: float) -> list[dict[str, Any]]:
+        ends = ["reached"] * reached + [otherwise] * (100 - reached)
+        return [trial_row_of(trial(k, end, world=k % 20, **shown)) for k, end in enumerate(ends)]
+
+    smooth, rough = {"roughness": 0.1, "smooth": 0.9}, {"roughness": 0.3, "smooth": 0.4}
+    ours = [trials(97, **smooth), trials(96, **smooth)]
+    first, second = claims["urban"](ours, trials(97, **rough), trials(30))
+    assert (first.met, second.met) == (True, True)
+    assert "33 % (33 to 33) of geometric's; smooth 90 % against 40 %" in second.measured
+    assert first.line().endswith("| met |")
+    first, second = claims["urban"](ours, trials(100, **smooth), trials(41))
+    assert (first.met, second.met) == (False, False)
+    assert first.line().endswith("| MISSED |")
+
+    weights = {w: trials(90, roughness=0.3 - 0.1 * w) for w in (0, 0.125, 0.25, 0.5, 1)}
+    assert claims["knob"](weights, trials(95, **rough)).met
+    weights[1] = trials(90, roughness=0.31)
+    assert not claims["knob"](weights, trials(95, **rough)).met, "it must fall with the weight"
+
+    first, second = claims["offroad"]([trials(93, "timeout")], trials(40, "refused"), trials(35, "stuck"))
+    assert (first.met, second.met) == (True, True)
+    first, second = claims["offroad"]([trials(91)], trials(70, "timeout"), trials(35))
+    assert (first.met, second.met) == (False, False)
+
+    fine = {0.5: trials(60), 3.0: trials(92)}
+    assert claims["improvement"](trials(8), fine, trials(60)).met
+    assert not claims["improvement"](trials(8), fine, trials(70)).met
+    assert claims["generalisation"](trials(100), trials(86)).met
+    assert not claims["generalisation"](trials(100), trials(84)).met
+    assert claims["data_budget"]({"urban": 34.0, "off-road": 8.0}, 600_000, fine).met
+    assert not claims["data_budget"]({"urban": 34.0, "off-road": 9.0}, 600_000, fine).met
+    assert claims["latency"]({1024: (0.01, 0.09), 4096: (0.05, 0.2)}).met
+    assert not claims["latency"]({1024: (0.01, 0.11), 4096: (0.05, 0.2)}).met
 
 
 def test_a_torn_line_is_cut_off_and_what_is_whole_stays(tmp_path: Path) -> None:
