@@ -123,12 +123,19 @@ def test_actions_after_the_end_are_uniform_within_the_limits_and_others_are_neve
             assert (abs(counts - 500) < 100).all()
 
 
-def test_a_window_may_begin_in_what_has_happened() -> None:
-    batch = cut({"collision": [9, 10]})
-    w = row(batch, 10)
+def test_no_window_begins_in_what_ends_windows() -> None:
+    windows = Windows([(numbered(), plain_labels(20, {"collision": [9, 10]}))], SPEC, PLAIN)
+    batch = every_window(windows)
+    assert starts(batch) == [*range(10), *range(12, 20)]  # frames 10 and 11 show the wall it stands against
+    assert windows.dropped["begins in what ends a window"] == 2
+    w = row(batch, 9)
     assert batch.labels[w, :, 0].all()
     assert batch.mask[w, :, 0].all()
     assert batch.position_mask[w].tolist() == [True, False, False, False]
+
+
+def test_a_window_may_begin_on_bumpy_ground() -> None:
+    assert starts(cut({"bumpy": [9, 10]})) == list(range(20))
 
 
 def test_the_end_of_a_drive_ends_its_windows() -> None:
@@ -148,7 +155,7 @@ def test_two_drives_do_not_run_into_each_other() -> None:
         (numbered(10, first=100), plain_labels(10, {"collision": [0]})),
     ]
     batch = every_window(Windows(drives, SPEC, PLAIN))
-    assert starts(batch) == [*range(10), *range(100, 110)]
+    assert starts(batch) == [*range(10), 100, *range(102, 110)]
     w = row(batch, 8)
     assert batch.mask[w, :, 0].tolist() == [True, True, False, False]
     assert not batch.labels[:10].any()
@@ -203,6 +210,7 @@ def test_resets_and_actions_outside_the_limits_are_no_experience() -> None:
         "gap, or an action that is not finite": 0,
         "reset": 3,
         "action outside limits": 1,
+        "begins in what ends a window": 0,
     }
     assert batch.mask[row(batch, 3), :, 0].tolist() == [True, True, False, False]
 

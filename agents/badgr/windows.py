@@ -38,7 +38,7 @@ class WindowConfig:
     stride: int = 1
     """recorded steps between the starts of two windows"""
     ends: tuple[str, ...] = ("collision", "stuck")
-    """events after which a window tells nothing more"""
+    """events after which a window tells nothing more, and in which none begins"""
     reset: str = "resetting"
     """info stream, where there is one: steps that were driven to get free and are no experience"""
     tolerance: float = 0.02
@@ -106,6 +106,7 @@ class Windows:
             raise WindowError("there is no drive to cut windows from: record some, or check their labels")
         self._every = _recorded_steps(drives, spec)
         self.dropped = {"gap, or an action that is not finite": 0, "reset": 0, "action outside limits": 0}
+        self.dropped["begins in what ends a window"] = 0
         parts = [self._take(episode, labels) for episode, labels in drives]
         self._images = [np.asarray(episode.observations[self.config.image]) for episode, _ in drives]
         joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
@@ -117,7 +118,7 @@ class Windows:
         self._drive = np.repeat(np.arange(len(parts)), frames)
         at = np.arange(len(self._last)) - self._first[self._drive]
         self._refuse_foreign_actions()
-        self._starts = np.flatnonzero(self._intact & (at % self.config.stride == 0))
+        self._starts = np.flatnonzero(self._intact & ~joined["already"] & (at % self.config.stride == 0))
         self._happens = self._fills = np.zeros((0, len(spec.events)), np.bool_)
         self._balanced: dict[str, tuple[Array, Array]] = {}
         self._survey()
@@ -257,16 +258,22 @@ class Windows:
         inside = (np.abs(np.nan_to_num(actions)) <= 1 + 2 * config.tolerance).all(1)
         resetting = np.asarray(episode.info.get(config.reset, np.zeros(len(episode))))[: len(episode)] > 0
         intact = labels.whole & ~resetting & inside
-        reasons = (~labels.whole, labels.whole & resetting, labels.whole & ~resetting & ~inside)
+        names = spec.events
+        # A robot that stands against the wall already teaches nothing of what a picture foretells.
+        already = np.zeros(len(episode), np.bool_)
+        for name in set(config.ends) & set(names):
+            already[1:] |= labels.events[name][:-1] & intact[:-1]
+        resets, foreign = labels.whole & resetting, labels.whole & ~resetting & ~inside
+        reasons = (~labels.whole, resets, foreign, intact & already)
         for name, lost in zip(self.dropped, reasons, strict=True):
             self.dropped[name] += int(lost.sum())
-        names = spec.events
         return {
             "actions": _padded(np.clip(np.where(intact[:, None], actions, 0), -1, 1)),
             "events": _padded(np.stack([labels.events[name] for name in names], 1)),
             "known": _padded(np.stack([labels.known[name] for name in names], 1)),
             "moved": _padded(labels.moved),
             "intact": _padded(intact),
+            "already": _padded(already),
             "pose": labels.pose,
         }
 
