@@ -1,0 +1,98 @@
+"""The rooms that PointNav happens in: the rover's indoor worlds under shifts of light and camera."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from envs.batch import Array
+from envs.rover.feasible import SIDE, Passage, passage
+from envs.rover.kernel_camera import Scene
+from envs.rover.prepared import prepare
+from envs.rover.scene import build_views
+from envs.rover.world import World
+from envs.rover.worlds import Split
+
+UNREACHED = 1e8
+
+
+@dataclass(frozen=True)
+class Shift:
+    """What differs from the rooms that a base was trained in."""
+
+    exposure: float = 1.0
+    """factor on the light"""
+    haze: float | None = None
+    """share of the light lost a metre; None: the room's own"""
+    invert: bool = False
+    """colours as on a negative"""
+    field_of_view: float = 90.0
+    """degrees across"""
+    camera_height: float = 0.45
+    """m above the floor"""
+    grain: float = 0.0
+    """sensor noise, as envs.rover.camera"""
+
+    def __post_init__(self) -> None:
+        if not (0 < self.field_of_view < 170 and 0.05 <= self.camera_height <= 2.4 and self.exposure > 0):
+            raise ValueError(
+                "a shift needs exposure > 0, a field of view below 170 degrees and a camera 0.05 to 2.4 m "
+                f"high, got {self}"
+            )
+
+
+@dataclass(frozen=True)
+class Room:
+    """A world with the planner's grid and what the camera's rays meet."""
+
+    world: World
+    place: Passage
+    scene: Scene
+
+
+@functools.lru_cache(maxsize=256)
+def get_room(split: Split, index: int, shift: Shift) -> Room:
+    """World `index` of a split under a shift; kept, so nothing in it may be written to."""
+    prepared = prepare("indoor", split, index)
+    world, scene = prepared.world, prepared.views.scene
+    if shift.exposure != 1.0 or shift.haze is not None:
+        light = world.light
+        haze = light.haze if shift.haze is None else shift.haze
+        world = replace(world, light=replace(light, exposure=light.exposure * shift.exposure, haze=haze))
+        scene = build_views(world).scene
+    return Room(world, passage(world.kinds, world.solids, world.fence, world.heights), scene)
+
+
+@functools.lru_cache(maxsize=1024)
+def distances(split: Split, index: int, trip: int, shift: Shift) -> Array:
+    """(r, c) m to the goal of a trip."""
+    room = get_room(split, index, shift)
+    return room.place.distances(*room.world.goals[trip])
+
+
+def gap_at(place: Passage, x: float, y: float) -> float:
+    """m to the nearest solid, between the planner's cells."""
+    rows, columns = place.gap.shape
+    u, v = np.clip(x / SIDE, 0, columns - 1.001), np.clip(y / SIDE, 0, rows - 1.001)
+    j, i = int(u), int(v)
+    a, b = u - j, v - i
+    gap = place.gap
+    return float(
+        (1 - b) * ((1 - a) * gap[i, j] + a * gap[i, j + 1])
+        + b * ((1 - a) * gap[i + 1, j] + a * gap[i + 1, j + 1])
+    )
+
+
+def distance_at(distances: Array, x: float, y: float) -> float:
+    """m to the goal from a place between the grid's cells: over the best of the cells around it."""
+    rows, columns = distances.shape
+    row, column = round(y / SIDE), round(x / SIDE)
+    i0, i1 = max(row - 1, 0), min(row + 2, rows)
+    j0, j1 = max(column - 1, 0), min(column + 2, columns)
+    if i0 >= i1 or j0 >= j1:
+        return UNREACHED
+    down = (np.arange(i0, i1) * SIDE - y)[:, None]
+    across = (np.arange(j0, j1) * SIDE - x)[None]
+    return float((distances[i0:i1, j0:j1] + np.hypot(down, across)).min())
