@@ -109,18 +109,24 @@ def test_after_a_collision_it_alone_is_known_and_actions_are_any() -> None:
     np.testing.assert_allclose(batch.actions[w, :3, 0], [0.07, 0.08, 0.09], rtol=1e-5)
 
 
-def test_actions_after_the_end_are_uniform_within_the_limits_and_others_are_never_touched() -> None:
-    windows = Windows([(numbered(), plain_labels(20, {"collision": [9]}))], SPEC, PLAIN)
-    start = row(every_window(windows), 9)
-    drawn = windows.batch(np.full(2000, start), np.random.default_rng(1)).actions
-    assert np.ptp(drawn[:, 0], axis=0).max() == 0.0
-    for step in (1, 2, 3):
-        for column in (0, 1):
-            values = drawn[:, step, column]
-            assert values.min() >= -1
-            assert values.max() <= 1
-            counts = np.histogram(values, bins=4, range=(-1, 1))[0]
-            assert (abs(counts - 500) < 100).all()
+def test_actions_after_the_end_do_not_tell_of_it() -> None:
+    drives = [
+        (numbered(), plain_labels(20, {"collision": [9]})),
+        (numbered(20, first=5), plain_labels(20)),
+    ]
+    windows = Windows(drives, SPEC, PLAIN)
+    start = row(every_window(windows), 8)
+    drawn = windows.batch(np.full(500, start), np.random.default_rng(1)).actions
+    np.testing.assert_allclose(drawn[:, :2, 0], np.broadcast_to([0.08, 0.09], (500, 2)), rtol=1e-5)
+    # Every drive steers 0.01 more in each step: so does what is put after the end, from about where it was.
+    np.testing.assert_allclose(np.diff(drawn[..., 0], axis=1), 0.01, atol=0.03)
+    assert np.ptp(drawn[..., 1]) == 0.0
+
+
+def test_where_no_drive_is_long_enough_the_last_action_lasts() -> None:
+    windows = Windows([(numbered(3), plain_labels(3, {"collision": [2]}))], SPEC, PLAIN)
+    batch = every_window(windows)
+    np.testing.assert_allclose(batch.actions[row(batch, 1), :, 0], [0.01, 0.02, 0.02, 0.02], rtol=1e-5)
 
 
 def test_no_window_begins_in_what_ends_windows() -> None:

@@ -2,7 +2,7 @@
 
 Horizon and step are the model's, not the recording's. Images stay in the memory-mapped episodes; all the
 rest is small and kept at hand. After the end of what a window can tell (badgr specification, 1.4 and 1.5)
-masks say so, and the actions are uniform samples: what is done after a crash changes nothing.
+masks say so, and the actions are those of another drive: what is done after a crash changes nothing.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ from envs.episode import Episode
 Array = NDArray[Any]
 
 CHUNK = 1 << 16
+DONORS = 64
+"""drives looked at for one whose actions join the end of a window"""
 
 
 class WindowError(ValueError):
@@ -164,11 +166,7 @@ class Windows:
         """Windows by number. rng: of the actions after their end; images: of which windows they are read."""
         starts = self._starts[np.asarray(numbers)]
         outcome = self._outcome(starts)
-        actions = np.where(
-            outcome.valid[..., None],
-            outcome.actions,
-            rng.uniform(-1, 1, outcome.actions.shape).astype(np.float32),
-        )
+        actions = self._driven_on(outcome, rng)
         drives = self._drive[starts]
         frames = starts - self._first[drives]
         seen = np.empty((len(starts[images]), *self.spec.image), np.uint8)
@@ -176,6 +174,28 @@ class Windows:
             seen[row] = self._images[drive][frame]
         known = (outcome.labels, outcome.mask, outcome.position, outcome.position_mask)
         return Batch(seen, actions, *known, drives)
+
+    def _driven_on(self, outcome: Outcome, rng: np.random.Generator) -> Array:
+        """Actions (B, H, A): what was driven, and after a window's end a piece of another drive that joins
+        it. Uniform samples there, as in the original, would tell the network of the end by their jumps."""
+        actions, valid = outcome.actions.copy(), outcome.valid
+        rows = np.flatnonzero(~valid.all(1))
+        if not len(rows):
+            return actions
+        last = np.maximum(valid[rows].sum(1) - 1, 0)  # the step that ended it
+        joint = actions[rows, last]
+        tails = np.broadcast_to(joint[:, None], (len(rows), *actions.shape[1:]))
+        if len(self._whole):
+            donors = self._whole[rng.integers(len(self._whole), size=(len(rows), DONORS))]
+            frames = donors[..., None] + np.arange(self._every)
+            apart = np.square(self._actions[frames].mean(2) - joint[:, None]).sum(-1)
+            nearest = donors[np.arange(len(rows)), apart.argmin(1)]
+            tails = self._outcome(nearest).actions
+        step = np.arange(actions.shape[1])
+        after = np.clip(step - last[:, None], 0, actions.shape[1] - 1)
+        joined = np.take_along_axis(tails, after[..., None], axis=1)
+        actions[rows] = np.where(valid[rows][..., None], actions[rows], joined)
+        return actions
 
     def _sides(self, name: str) -> tuple[Array, Array]:
         """Numbers of the windows with an event and of those without."""
@@ -195,16 +215,18 @@ class Windows:
 
     def _survey(self) -> None:
         """Which events happen in, and fill, each window; those that tell nothing are left out."""
-        happens, fills, useful = [], [], []
+        happens, fills, useful, whole = [], [], [], []
         for start in range(0, len(self._starts), CHUNK):
             outcome = self._outcome(self._starts[start : start + CHUNK])
             happens.append((outcome.labels & outcome.mask).any(1))
             fills.append((outcome.labels | ~outcome.mask).all(1) & outcome.mask.any(1))
             useful.append(outcome.mask.any((1, 2)))
+            whole.append(outcome.valid.all(1))
         if not useful or not np.concatenate(useful).any():
             reasons = ", ".join(f"{count} {name}" for name, count in self.dropped.items() if count)
             raise WindowError(f"no window is left to learn from; steps dropped: {reasons or 'none'}")
         keep = np.concatenate(useful)
+        self._whole = self._starts[np.concatenate(whole)]
         self._starts = self._starts[keep]
         self._happens, self._fills = np.concatenate(happens)[keep], np.concatenate(fills)[keep]
 
