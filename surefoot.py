@@ -383,6 +383,7 @@ def watch(
     episode: int = 0,
     model: Path | None = None,
     video: Path | None = None,
+    picture: Path | None = None,
     save: Path | None = None,
     speed: float | None = None,
     chase: bool = True,
@@ -402,6 +403,7 @@ def watch(
         episode: Of recorded drives: which one, from 0; -1 is the last.
         model: Of recorded drives: a run or model file that says what it would have foretold.
         video: Write an .mp4 in place of showing it live; plays twice as fast as the drive.
+        picture: With a video: also a .png of the moment in which most was to choose.
         save: Write an .rrd, which Rerun opens later.
         speed: Times as fast as it happens; by default 1 live, 2 in a video.
         chase: In a video: with a view from behind, where this machine has OpenGL.
@@ -410,10 +412,12 @@ def watch(
     from agents.badgr.watch import View, watch
 
     views: list[View] = []
+    if picture is not None and video is None:
+        raise ValueError("--picture is a frame of the video: give --video too")
     if video is not None:
         from agents.badgr.watch_video import DriveVideo
 
-        views.append(DriveVideo(video, speed or 2.0, chase=chase))
+        views.append(DriveVideo(video, speed or 2.0, chase=chase, picture=picture))
     if save is not None or video is None:
         from agents.badgr.watch_rerun import RerunView
 
@@ -425,7 +429,7 @@ def watch(
             settings=settings,
         )
     )  # fmt: skip
-    for file in (video, save):
+    for file in (video, picture, save):
         if file is not None:
             print(file)
 

@@ -26,15 +26,10 @@ def rover_section(folder: Path) -> Html | None:
         facts, intro = headline(summary), opening(summary)
     except (ValueError, KeyError, TypeError, AttributeError):
         return section(TITLE, missing(f"{folder.name}/summary.json is damaged: remove it and run again"))
+    run, drives = (shlex.quote(shown_path(folder / name)) for name in ("run", "drives"))
     return section(
         TITLE,
         cards(facts),
-        element(
-            "p",
-            "One trip after a minute of training shows how it works, not how well: the measurements are in "
-            "agents/badgr/README.md.",
-            class_="note",
-        ),
         element(
             "div",
             element(
@@ -46,22 +41,24 @@ def rover_section(folder: Path) -> Html | None:
             _shown(folder / "ways.png", "The way it took, and the way straight on", "Map of the test world"),
             class_="grid",
         ),
-        command(f"surefoot watch {shlex.quote(shown_path(folder / 'run'))} --trip 1", "Watch another trip"),
-        command(
-            f"surefoot watch {shlex.quote(shown_path(folder / 'drives'))} --episode 0",
-            "Watch what it gathered",
+        element(
+            "div",
+            command(f"surefoot watch {run} --trip 1 --video trip.mp4", "Watch another trip"),
+            command(f"surefoot watch {drives} --episode 0 --video drive.mp4", "Watch what it gathered"),
+            style="margin-top:1rem",
         ),
         intro=intro,
     )
 
 
 def opening(summary: Mapping[str, Any]) -> str:
-    """What was done, in two sentences."""
+    """What was done, and what it is worth."""
     return (
         f"A simulated rover drove itself around {summary['worlds']} urban worlds for "
         f"{summary['minutes']:.0f} minutes, labelled what happened by its own sensors, and learnt in "
         f"{summary['steps']:,} steps to foretell from one picture what its actions lead to. Then it drove to "
-        "a goal on a world that it had never seen, choosing the cheapest of 512 ways four times a second."
+        "a goal on a world that it had never seen, weighing 512 ways four times a second. One trip after a "
+        "minute of training shows how it works, not how well: agents/badgr/README.md has the measurements."
     )
 
 

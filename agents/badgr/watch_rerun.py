@@ -133,7 +133,8 @@ class RerunView:
     def _layout(self) -> Any:
         import rerun.blueprint as rrb
 
-        events = [rrb.TimeSeriesView(origin=f"events/{name}", name=name) for name in COLOURS]
+        share = rrb.ScalarAxis(range=(-0.05, 1.05))
+        events = [rrb.TimeSeriesView(origin=f"events/{name}", name=name, axis_y=share) for name in COLOURS]
         plan = [rrb.BarChartView(origin=f"plan/{name}", name=f"{name}, next 2 s") for name in COLOURS]
         return rrb.Blueprint(
             rrb.Horizontal(
