@@ -36,6 +36,7 @@ from agents.sidetuning.config import METHODS, AdapterConfig, AnyConfig, LoraConf
 from agents.sidetuning.distill import distill
 from agents.sidetuning.ewc import ElasticPenalty, diagonal_fisher
 from agents.sidetuning.model import SideModel
+from envs.files import write_durably
 
 PERMUTATION = np.random.default_rng(1234).permutation(64)
 TASKS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -277,7 +278,7 @@ def run_row(
     alone = Learner(row, base, *settings, updates, seed)
     alone.learn(name, view(split.tasks[0]), split.tasks[1])
     rigidity = alone.accuracy(name, view(images), labels) - matrix[-1][-1]
-    counted = count_parameters(learner.model, next(reversed(learner.model.tasks)))
+    counted = count_parameters(learner.model, list(learner.model.tasks)[-1])
     tasks = len(TASKS) if row.shared else 1
     return Outcome(
         matrix,
@@ -353,13 +354,29 @@ def claims(entries: list[dict[str, Any]], outcomes: dict[str, list[Outcome]]) ->
     }
 
 
-def keep(
-    path: Path | None, outcomes: dict[str, list[Outcome]], settings: dict[str, tuple[float, float]]
-) -> None:
-    """What was measured so far; on a busy machine a run takes long."""
-    if path is not None:
-        runs = {name: [asdict(one) for one in found] for name, found in outcomes.items()}
-        path.write_text(json.dumps({"settings": settings, "outcomes": runs}, indent=1))
+@dataclass
+class Progress:
+    """What was measured so far, by row; with a file, the same call goes on where one was killed."""
+
+    path: Path | None
+    options: dict[str, Any]
+    settings: dict[str, tuple[float, float]] = field(default_factory=dict)
+    outcomes: dict[str, list[Outcome]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.path is None or not self.path.exists():
+            return
+        saved = json.loads(self.path.read_text())
+        if saved["options"] != self.options:
+            raise SystemExit(f"{self.path} was measured with {saved['options']}: give another --out")
+        self.settings = {name: (rate, strength) for name, (rate, strength) in saved["settings"].items()}
+        self.outcomes = {name: [Outcome(**one) for one in runs] for name, runs in saved["outcomes"].items()}
+
+    def keep(self) -> None:
+        if self.path is not None:
+            runs = {name: [asdict(one) for one in found] for name, found in self.outcomes.items()}
+            content = {"options": self.options, "settings": self.settings, "outcomes": runs}
+            write_durably(self.path, json.dumps(content, indent=1).encode())
 
 
 def show(entries: list[dict[str, Any]]) -> None:
@@ -373,6 +390,21 @@ def show(entries: list[dict[str, Any]]) -> None:
         )
 
 
+def tune(progress: Progress, options: argparse.Namespace) -> None:
+    """Chooses the settings of every row that has none yet; --quick takes any."""
+    split = split_digits(100, options.images)
+    base = make_base(split, 100, 2 * options.updates)
+    for name, row in ROWS.items():
+        if name in progress.settings:
+            continue
+        if options.quick:
+            progress.settings[name] = row.learning_rates[-1], row.strengths[0]
+            continue
+        progress.settings[name] = choose(row, copy.deepcopy(base), split, options.updates, 100)
+        progress.keep()
+        print(f"chosen on other tasks: {name}: {progress.settings[name]}", flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--seeds", type=int, default=5)
@@ -382,28 +414,27 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     if options.quick:
-        options.seeds, options.updates = 1, 20
+        options.seeds, options.updates = 1, 6
     torch.set_num_threads(1)
     print(
         f"{platform.processor() or platform.machine()}, torch {torch.__version__}, 1 thread; {vars(options)}"
     )
-    tuning = split_digits(100, options.images)
-    base = make_base(tuning, 100, 2 * options.updates)
-    settings = {}
-    for name, row in ROWS.items():
-        settings[name] = choose(row, copy.deepcopy(base), tuning, options.updates, 100)
-        print(f"chosen on other tasks: {name}: learning rate, strength = {settings[name]}", flush=True)
-    outcomes: dict[str, list[Outcome]] = {name: [] for name in ROWS}
+    kept = {"images": options.images, "updates": options.updates, "quick": options.quick}
+    progress = Progress(options.out, kept)
+    tune(progress, options)
+    outcomes = progress.outcomes
     for seed in range(options.seeds):
         split = split_digits(seed, options.images)
         base = make_base(split, seed, 2 * options.updates)
         for name, row in ROWS.items():
-            outcome = run_row(row, base, split, settings[name], options.updates, seed)
-            outcomes[name].append(outcome)
-            keep(options.out, outcomes, settings)
-            print(
-                f"seed {seed} {name}: {np.mean(outcome.final):.1f} in {outcome.seconds:.1f} CPU s", flush=True
-            )
+            found = outcomes.setdefault(name, [])
+            if len(found) > seed:
+                continue
+            outcome = run_row(row, base, split, progress.settings[name], options.updates, seed)
+            found.append(outcome)
+            progress.keep()
+            took = f"{outcome.seconds:.1f} CPU s"
+            print(f"seed {seed} {name}: {np.mean(outcome.final):.1f} in {took}", flush=True)
     entries = table(outcomes)
     size = sum(parameter.numel() for parameter in base.parameters())
     print(f"\nbase: {size:,} parameters; {len(split.test[0])} test images\n")
