@@ -102,7 +102,7 @@ lock:
 	$(BIN)/python -m pip install --quiet uv
 	echo "$(TORCH)" >$(BIN)/.torch && $(BIN)/uv pip compile --quiet --universal --python-version 3.10 \
 	  --no-header --no-annotate --constraint $(BIN)/.torch \
-	  --extra sim --extra train --extra label --extra s3 --extra minari --extra envpool --extra ros --extra dev \
+	  --extra sim --extra train --extra label --extra s3 --extra minari --extra envpool --extra ros --extra watch --extra dev \
 	  pyproject.toml --output-file requirements.lock
 
 # The labelling page's scripts are built ahead and committed.
