@@ -320,10 +320,11 @@ def _without_node(loaded: Any) -> Mapping[str, Any]:
 
 
 def _unknown(name: str, known: list[str]) -> str:
-    # A key may also stand in the wrong section: compare its last part as well.
-    last = {key.rpartition(".")[2]: key for key in known}
+    # A key may also stand in the wrong section, and several sections may have one of its name.
     near = difflib.get_close_matches(name, known, n=2, cutoff=0.6)
-    near += [last[word] for word in difflib.get_close_matches(name.rpartition(".")[2], last, n=1, cutoff=0.8)]
+    words = {key.rpartition(".")[2] for key in known}
+    alike = difflib.get_close_matches(name.rpartition(".")[2], sorted(words), n=1, cutoff=0.8)
+    near += [key for key in known if key.rpartition(".")[2] in alike]
     if near:
         return f"unknown key {name}; did you mean {' or '.join(dict.fromkeys(near))}?"
     return f"unknown key {name}; there are: name, {', '.join(_SECTIONS)}"
