@@ -1,10 +1,11 @@
 """Several processes that train one network: torchrun starts them, each computes a part of every minibatch.
 
-    torchrun --nproc-per-node 2 -m agents.badgr.ddp --data runs/drives/urban --run runs/mine
+    torchrun --nproc-per-node 2 -m -- surefoot train badgr --data runs/drives/urban --run runs/mine
 
-takes the options of `surefoot train badgr`. Gradients are summed by DistributedDataParallel, with NCCL
-between GPUs and gloo between processors; process 0 alone writes. Which windows a process gets follows
-from the seed, the step and its number: nothing of it needs to be saved.
+and the same for `resume`; without the two dashes torchrun takes --run for an option of its own. Gradients
+are averaged by DistributedDataParallel, with NCCL between GPUs and gloo between processors; process 0 alone
+writes. Which windows a process gets follows from the seed, the step and its number: nothing of it needs to
+be saved.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ class Ranks:
         return slice(self.rank, size, self.count)
 
     def wrapped(self, network: Module, device: torch.device) -> Module:
-        """The network, with gradients that are summed over all processes."""
+        """The network, with gradients that are averaged over all processes."""
         if self.count == 1:
             return network
         from torch.nn.parallel import DistributedDataParallel
@@ -93,11 +94,3 @@ def join_ranks(device: str = "auto") -> Ranks:
         torch.cuda.set_device(ranks.local)
     dist.init_process_group("nccl" if on_gpu else "gloo", timeout=PATIENCE)
     return ranks
-
-
-if __name__ == "__main__":
-    import sys
-
-    from surefoot import main
-
-    main(["train", "badgr", *sys.argv[1:]])
