@@ -15,7 +15,6 @@ from agents.badgr.agent import BadgrAgent, DriveConfig
 from agents.badgr.bearing import Bearing, wrapped
 from agents.badgr.events import URBAN
 from agents.badgr.export import export_model
-from agents.badgr.network import EventPredictor
 from agents.badgr.planner import PlannerConfig
 from agents.badgr.prediction import Prediction
 from agents.badgr.predictor import Predictor
@@ -24,6 +23,7 @@ from agents.badgr.reward import Preferences
 from agents.badgr.trip import TripConfig
 
 TOY = runpy.run_path(str(Path(__file__).parent / "toy_drive.py"))
+calm_network = runpy.run_path(str(Path(__file__).with_name("badgr_calm.py")))["calm_network"]
 Plain, Foresight, drive, SPEC = TOY["Plain"], TOY["Foresight"], TOY["drive"], TOY["SPEC"]
 CONFIG = DriveConfig(PlannerConfig(candidates=128))
 AT_ONCE = replace(CONFIG, trip=TripConfig(circle=0.0))
@@ -244,7 +244,7 @@ def test_another_goal_begins_another_trip() -> None:
 @pytest.fixture(scope="module")
 def predictor() -> Predictor:
     torch.manual_seed(0)
-    return Predictor(export_model(EventPredictor(SPEC).eval()))
+    return Predictor(export_model(calm_network(SPEC)))
 
 
 @pytest.mark.parametrize("name", ["arrive", "stand_seconds", "closer"])

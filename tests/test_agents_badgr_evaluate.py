@@ -16,7 +16,6 @@ from agents.badgr.evaluate import EvaluationConfig, cell_name, evaluate_driving
 from agents.badgr.export import export_model
 from agents.badgr.intervals import difference_of_means, paired, ratio_of_means, wilson
 from agents.badgr.model_file import write_model
-from agents.badgr.network import EventPredictor
 from agents.badgr.planner import PlannerConfig
 from agents.badgr.reward import Preferences
 from agents.badgr.scores import compared, method_scores, score_table
@@ -29,6 +28,7 @@ from envs.rover.camera import Lens
 from envs.rover.rovers import RoverConfig
 from surefoot import main
 
+calm_network = runpy.run_path(str(Path(__file__).with_name("badgr_calm.py")))["calm_network"]
 WORLD = RoverConfig("urban", "test", (0, 1), lens=Lens(8, 6, 1.7, 1.7, False))
 
 
@@ -232,7 +232,7 @@ def test_each_end_has_its_name(agent: Told, outcome: str, seconds: float | None)
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
     path = tmp_path_factory.mktemp("model") / "predictor.model"
-    write_model(path, export_model(EventPredictor(ModelSpec()).eval()))
+    write_model(path, export_model(calm_network(ModelSpec())))
     return path
 
 
@@ -259,7 +259,7 @@ def test_whatever_changes_the_trials_changes_their_cell(model: Path, tmp_path: P
     config = EvaluationConfig(model=str(model))
     other = tmp_path / "other.model"
     torch.manual_seed(1)
-    write_model(other, export_model(EventPredictor(ModelSpec()).eval()))
+    write_model(other, export_model(calm_network(ModelSpec())))
     copy = tmp_path / "copy.model"
     copy.write_bytes(model.read_bytes())
     changed = [
@@ -302,7 +302,7 @@ def test_evaluations_that_cannot_be(make: Any, message: str) -> None:
 
 def test_a_model_of_another_camera_is_refused_before_anything_is_driven(tmp_path: Path) -> None:
     path = tmp_path / "small.model"
-    write_model(path, export_model(EventPredictor(ModelSpec(image=(24, 32, 3))).eval()))
+    write_model(path, export_model(calm_network(ModelSpec(image=(24, 32, 3)))))
     config = EvaluationConfig(episodes=1, methods=("badgr",), model=str(path))
     with pytest.raises(SpecError, match=r"expects images \(24, 32, 3\), got \(96, 128, 3\)"):
         evaluate_driving(config, tmp_path / "out", quiet=True)

@@ -23,6 +23,7 @@ from agents.badgr.watch_screen import PANEL, Screen, rover_view
 from agents.badgr.watch_video import DriveVideo
 from envs.dataset import EpisodeDataset
 
+calm_network = runpy.run_path(str(Path(__file__).with_name("badgr_calm.py")))["calm_network"]
 toy = runpy.run_path(str(Path(__file__).with_name("badgr_drives.py")))
 EVENTS = ("collision", "bumpy", "stuck")
 
@@ -59,11 +60,10 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     from agents.badgr.export import export_model
     from agents.badgr.model_file import write_model
-    from agents.badgr.network import EventPredictor
 
     torch.manual_seed(0)
     path = tmp_path_factory.mktemp("model") / "toy.model"
-    write_model(path, export_model(EventPredictor(toy["SPEC"])))
+    write_model(path, export_model(calm_network(toy["SPEC"])))
     return path
 
 

@@ -22,12 +22,12 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch = pytest.importorskip("torch")
     from agents.badgr.export import export_model
     from agents.badgr.model_file import write_model
-    from agents.badgr.network import EventPredictor
     from agents.badgr.spec import ModelSpec
 
+    calm_network = runpy.run_path(str(Path(__file__).with_name("badgr_calm.py")))["calm_network"]
     torch.manual_seed(0)
     path = tmp_path_factory.mktemp("model") / "predictor.model"
-    write_model(path, export_model(EventPredictor(ModelSpec()).eval()))
+    write_model(path, export_model(calm_network(ModelSpec())))
     return path
 
 
