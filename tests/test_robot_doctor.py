@@ -28,7 +28,7 @@ def doctor_without(*modules: str, setup: str = "", **environment: str) -> dict[s
         env={**os.environ, **environment},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
         check=True,
     )
     return {check["name"]: check for check in json.loads(ran.stdout)["checks"]}
