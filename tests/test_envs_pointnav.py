@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+from gymnasium.utils.env_checker import check_env
 
 from envs.pointnav import FORWARD, LEFT, RIGHT, STOP, STRIDE, NavStep, PointNav, PointNavConfig
+from envs.pointnav_env import PointNavEnv
 from envs.pointnav_rooms import Shift
 
 ROOMS = PointNavConfig(split="validation", indices=(0, 1), width=16, height=12)
@@ -141,6 +143,21 @@ def test_shifts_change_the_picture_and_not_the_way() -> None:
     dark = nav(shift=Shift(exposure=0.5))
     dark.start(0, 0, 0)
     assert dark.observe()["rgb"].mean() < 0.7 * shown.mean()
+
+
+def test_it_is_a_gymnasium_environment_that_an_expert_can_drive() -> None:
+    env = PointNavEnv(ROOMS, render_mode="rgb_array")
+    check_env(env, skip_render_check=True)
+    observation, info = env.reset(seed=1, options={"world": 1, "trip": 2})
+    assert info["distance"] == env.nav.distance(0)
+    ended = False
+    while not ended:
+        observation, _, terminated, truncated, info = env.step(env.expert())
+        ended = terminated or truncated
+    assert info["success"]
+    assert info["spl"] > 0.99
+    assert observation["goal"][2] < ROOMS.success_radius
+    assert np.array_equal(env.render(), observation["rgb"].transpose(1, 2, 0))
 
 
 def test_what_there_is_not_is_refused() -> None:
