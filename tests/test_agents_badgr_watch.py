@@ -226,6 +226,15 @@ def test_without_rerun_the_message_says_how_to_get_it(monkeypatch: pytest.Monkey
         RerunView()
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems always have a screen")
+def test_without_a_screen_the_message_names_what_goes(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("rerun")
+    for name in ("DISPLAY", "WAYLAND_DISPLAY"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(NoViewerError, match=r"no screen.*--video drive\.mp4.*--save"):
+        RerunView()
+
+
 def test_a_drive_is_saved_for_rerun(tmp_path: Path) -> None:
     pytest.importorskip("rerun")
     file = tmp_path / "new" / "drive.rrd"

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
+import os
+import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,21 +22,25 @@ from envs.rover.world import World
 
 Array = NDArray[Any]
 
+logger = logging.getLogger(__name__)
+
 TIMELINE = "drive"
 SCALE = 12.0
 """pixels a metre of the map's picture"""
 MEMORY = "1GB"
 """that the viewer may take: older moments are forgotten then"""
+FLUSH_SECONDS = 10.0
+"""that the end of a drive may take to reach the viewer"""
 
 
 class NoViewerError(RuntimeError):
-    """Rerun is not installed; the message says how to get it, and what goes without."""
+    """Rerun or a screen is missing; the message says how to get it, and what goes without."""
 
 
 class RerunView:
     """Shows moments as they come, at the speed at which they happened. file: .rrd to write in place of that.
 
-    speed: times as fast as it happened. Raises NoViewerError where Rerun is missing.
+    speed: times as fast as it happened. Raises NoViewerError where Rerun or a screen is missing.
     """
 
     def __init__(self, file: Path | None = None, speed: float = 1.0) -> None:
@@ -42,6 +51,11 @@ class RerunView:
                 "showing a drive live needs Rerun: pip install 'surefoot[watch]' (or rerun-sdk); without it, "
                 "write a video: --video drive.mp4"
             ) from None
+        if file is None and not _has_screen():
+            raise NoViewerError(
+                "this machine has no screen for Rerun's window: write a video, --video drive.mp4, or a file "
+                "to open elsewhere, --save drive.rrd"
+            )
         self._rr: Any = rerun
         self._recording: Any = rerun.RecordingStream("surefoot")
         self._file, self._speed = file, speed
@@ -57,7 +71,8 @@ class RerunView:
             self._file.parent.mkdir(parents=True, exist_ok=True)
             self._recording.save(str(self._file), default_blueprint=self._layout())
         else:
-            self._recording.spawn(memory_limit=MEMORY, default_blueprint=self._layout())
+            with _own_programs_first():
+                self._recording.spawn(memory_limit=MEMORY, default_blueprint=self._layout())
         if world is not None:
             ground = self._rr.Image(WorldMap(world, SCALE).draw()).compress(jpeg_quality=90)
             self._recording.log("map/ground", ground, static=True)
@@ -89,8 +104,11 @@ class RerunView:
         self._say(words)
 
     def close(self) -> None:
-        """Everything is sent, or written."""
-        self._recording.flush()
+        """Everything is sent, or written. A viewer that is gone is not waited for."""
+        try:
+            self._recording.flush(timeout_sec=FLUSH_SECONDS)
+        except RuntimeError as error:
+            logger.warning("Rerun's viewer did not take everything: %s", error)
         self._recording.disconnect()
 
     def _camera_ways(self, ways: Ways | None) -> None:
@@ -143,3 +161,19 @@ class RerunView:
             ),
             collapse_panels=True,
         )
+
+
+@contextlib.contextmanager
+def _own_programs_first() -> Iterator[None]:
+    """Rerun looks for its viewer along PATH, which lacks a virtual environment that is not activated."""
+    before = os.environ.get("PATH", "")
+    os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), before])
+    try:
+        yield
+    finally:
+        os.environ["PATH"] = before
+
+
+def _has_screen() -> bool:
+    """Whether a window can open; only Linux goes without."""
+    return sys.platform != "linux" or any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY"))

@@ -18,6 +18,8 @@ Array = NDArray[Any]
 
 HOLD = 1.5
 """s that the last frame stays"""
+SETTLED = 2.0
+"""s of a drive before a moment makes a good picture"""
 
 
 class DriveVideo:
@@ -83,8 +85,9 @@ class DriveVideo:
 
 
 def _choice(moment: Moment) -> float:
-    """How much there was to choose: the spread of the candidates' costs."""
+    """How much there was to choose: the spread of the candidates' costs; the start shows no way behind it."""
     if moment.ways is None:
         return 0.0
     finite = moment.ways.cost[np.isfinite(moment.ways.cost)]
-    return float(finite.std()) if len(finite) else 0.0
+    spread = float(finite.std()) if len(finite) else 0.0
+    return spread if moment.seconds >= SETTLED else 1e-3 * spread
