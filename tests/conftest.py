@@ -16,9 +16,16 @@ for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(variable, "1")
 
 
-@pytest.fixture(scope="session", autouse=True)
+def pytest_configure() -> None:
+    """Chooses the OpenGL back-end that draws here before any test module imports mujoco."""
+    from envs.rendering import choose_gl
+
+    choose_gl()
+
+
+@pytest.fixture(scope="session")
 def gl() -> str:
-    """The OpenGL back-end that draws here, chosen before any test imports mujoco."""
+    """The OpenGL back-end that draws here; "none" without one."""
     from envs.rendering import choose_gl
 
     return choose_gl()

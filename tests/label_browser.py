@@ -18,6 +18,8 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_play
 
 from agents.preferences.labelling.types import Label
 
+expect.set_options(timeout=60_000)  # a busy machine takes its time
+
 tools = runpy.run_path(str(Path(__file__).with_name("label_server.py")))
 LabelServer, label_server, levels = tools["LabelServer"], tools["label_server"], tools["levels"]
 FRAME_LEVEL, STEPS = tools["FRAME_LEVEL"], tools["STEPS"]
