@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from agents.badgr.events import LabelConfig
+from agents.badgr.mirror import steering_column
 from agents.badgr.spec import ModelSpec
 from agents.badgr.windows import WindowConfig
 
@@ -27,6 +28,11 @@ class BadgrConfig:
     hours: float | None = None
     """of driving to train on: the first drives in an order of their own, that is the same for any hours, so
     that less is always a part of more; the hold-out stays whole. None: all there are"""
+    mirror: float = 0.5
+    """share of the windows trained on that are seen in a mirror, which doubles what there is to see; 0 for a
+    camera that does not look straight ahead from the robot's middle"""
+    steering: str = "angular_velocity"
+    """the action that a mirror turns round"""
     start_from: str = ""
     """folder of another run, or its network.safetensors, whose weights this one begins with"""
     members: int = 1
@@ -87,6 +93,10 @@ class BadgrConfig:
             raise ValueError(f"warmup must be a share of the steps below 1, got {self.warmup}")
         if not 0 < self.member_share <= 1:
             raise ValueError(f"member_share must be above 0 and at most 1, got {self.member_share}")
+        if not 0 <= self.mirror <= 1:
+            raise ValueError(f"mirror must be a share between 0 and 1, got {self.mirror}")
+        if self.mirror:
+            steering_column(self.spec, self.steering)
         if self.hours is not None and not self.hours > 0:
             raise ValueError(f"hours must be above 0, got {self.hours}")
         if not (self.position_weight >= 0 and self.weight_decay >= 0):

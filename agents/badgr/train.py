@@ -23,6 +23,7 @@ from agents.badgr.examples import EXAMPLES_FILE, choose_examples, save_examples
 from agents.badgr.experience import Experience, load_experience
 from agents.badgr.export import check_parity, export_model
 from agents.badgr.measure import Measurement, measure
+from agents.badgr.mirror import mirrored, steering_column
 from agents.badgr.model_file import write_model
 from agents.badgr.step import Optimisation, TrainingError
 from agents.badgr.weights import WEIGHTS_FILE, load_weights, save_weights
@@ -146,8 +147,12 @@ class BadgrTraining:
 
     def _batch(self, step: int) -> Batch:
         rng = np.random.default_rng([self.config.seed, step])
-        windows = self.experience.training
-        return windows.batch(windows.draw(rng, self.config.batch_size), rng, self.optimisation.rows())
+        windows, rows = self.experience.training, self.optimisation.rows()
+        batch = windows.batch(windows.draw(rng, self.config.batch_size), rng, rows)
+        if not self.config.mirror:
+            return batch
+        column = steering_column(self.config.spec, self.config.steering)
+        return mirrored(batch, column, self.config.mirror, rng, rows)
 
     def _train(self, batch: Batch) -> dict[str, float]:
         return self.optimisation.step(batch, self.step)
