@@ -11,7 +11,6 @@ import numpy as np
 from gymnasium.utils.seeding import np_random
 from numpy.typing import NDArray
 
-import envs.rover.physics as physics
 from envs.rover.body import CAMERA, LIDAR, TRACK, TURN_FACTOR, WHEEL_RADIUS, rotation
 from envs.rover.camera import Camera, camera_axes
 from envs.rover.compiled import load
@@ -39,7 +38,7 @@ class SimWorld:
         indices = config.indices or tuple(range(len(SPLITS[config.split])))
         self._index = int(self._generator.choice(indices))
         self._prepared = prepare(config.layout, config.split, self._index, config.swap_colours)
-        self._physics = _physics_in_ticks(self._prepared.world.heights.shape, config)
+        self._physics = Physics(1, self._prepared.world.heights.shape, 1, config.body, TICK)
         self._physics.settle_on(0, self._prepared.world, self._prepared.surface)
         self._camera = Camera(config.lens, config.noise.camera)
         self._scan = load()["kernel_lidar"].scan
@@ -165,13 +164,3 @@ class SimWorld:
 
 def _arrays(motion: Motion) -> tuple[Array, ...]:
     return tuple(getattr(motion, name) for name in Motion.__dataclass_fields__)
-
-
-def _physics_in_ticks(shape: tuple[int, int], config: RoverConfig) -> Physics:
-    """Physics has one length of a step, read when it is made: here it is TICK."""
-    usual = physics.DECISION
-    try:
-        physics.DECISION = TICK
-        return Physics(1, shape, 1, config.body)
-    finally:
-        physics.DECISION = usual

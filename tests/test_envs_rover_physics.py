@@ -161,3 +161,17 @@ def test_going_back_to_a_state_drives_the_same_again() -> None:
     np.testing.assert_array_equal(physics.drive(np.full(2, 1.0), np.full(2, 0.5)).pose, first)
     with pytest.raises(ValueError, match="same number of copies"):
         Physics(1, (20, 20)).set_state(state)
+
+
+def test_a_drive_may_last_any_number_of_chunks() -> None:
+    """A quarter second at once or in ticks of 20 ms: the same bodies, bit for bit."""
+    world = world_of(terrain.LAWN)
+    whole, ticks = (Physics(1, world.heights.shape, decision=seconds) for seconds in (0.1, 0.02))
+    for physics in (whole, ticks):
+        physics.settle_on(0, world)
+        physics.place(0, 5.0, 5.0, 0.3)
+    once = whole.drive(np.array([1.0]), np.array([0.4]))
+    parts = [ticks.drive(np.array([1.0]), np.array([0.4])).pose.copy() for _ in range(5)]
+    np.testing.assert_array_equal(once.pose, np.concatenate(parts, 1))
+    with pytest.raises(ValueError, match=r"a multiple of 0\.01 s, got 0\.025"):
+        Physics(1, world.heights.shape, decision=0.025)

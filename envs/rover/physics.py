@@ -54,10 +54,18 @@ class Motion:
 
 
 class Physics:
-    """The bodies. `place` before the first `drive`; copies are independent of each other."""
+    """The bodies. `place` before the first `drive`; copies are independent of each other.
+
+    decision: s that one `drive` lasts, a multiple of CHUNK.
+    """
 
     def __init__(
-        self, n: int, shape: tuple[int, int], threads: int = 1, config: BodyConfig | None = None
+        self,
+        n: int,
+        shape: tuple[int, int],
+        threads: int = 1,
+        config: BodyConfig | None = None,
+        decision: float = DECISION,
     ) -> None:
         import mujoco
         from mujoco.batch import Batch
@@ -79,7 +87,9 @@ class Physics:
         self._under = np.zeros((n, 4), np.uint8)
         self._table = np.array([(kind.friction, kind.drag) for kind in KINDS])
         self._substeps = round(CHUNK / config.physics_dt)
-        self._chunks = round(DECISION / CHUNK)
+        self._chunks = round(decision / CHUNK)
+        if self._chunks < 1 or abs(self._chunks * CHUNK - decision) > 1e-9:
+            raise ValueError(f"decision must be a multiple of {CHUNK} s, got {decision}")
         shaped = self._batch.rollout(self._substeps, record=_RECORDED)  # of no matter what: see place
         self._buffers = {name: np.stack([shaped[name]] * self._chunks) for name in _RECORDED}
         self._records: list[dict[Any, Array]] = [
