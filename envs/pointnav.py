@@ -29,6 +29,8 @@ STRIDE = 0.25
 TURN = np.deg2rad(10.0)
 RADIUS = 0.18
 """m of the agent's disc; its shortest ways keep CLEARANCE"""
+_TURNS = np.array(sorted(range(-17, 19), key=abs))
+_NEAR = np.array((0.125, 0.25, 0.375, 0.5))
 
 
 @dataclass(frozen=True)
@@ -170,16 +172,14 @@ class PointNav:
 
     def distance(self, i: int) -> float:
         """m of the shortest way from agent i to its goal."""
-        return self._distance_at(i, *self.poses[i, :2])
+        return float(distance_at(self._field(i), *self.poses[i, :2]))
 
     def expert(self, i: int) -> int:
         """The shortest-path follower's action for agent i: down the distances, over half a metre ahead."""
         if self.config.stop and self.distance(i) < self.config.success_radius:
             return STOP
-        x, y, heading = self.poses[i]
-        turns = np.array(sorted(range(-17, 19), key=abs))
-        costs = [self._ahead(i, x, y, heading + turn * TURN) + 0.01 * abs(turn) for turn in turns]
-        best = int(turns[int(np.argmin(costs))])
+        costs = self._costs(i, self.poses[i, 2] + _TURNS * TURN) + 0.01 * np.abs(_TURNS)
+        best = int(_TURNS[int(np.argmin(costs))])
         return FORWARD if best == 0 else LEFT if best > 0 else RIGHT
 
     def get_state(self) -> dict[str, Any]:
@@ -225,7 +225,7 @@ class PointNav:
         place = self.room(int(self.trips[i, 0])).place
         ahead = x + STRIDE * np.cos(heading), y + STRIDE * np.sin(heading)
         middle = (x + ahead[0]) / 2, (y + ahead[1]) / 2
-        if min(gap_at(place, *ahead), gap_at(place, *middle)) < RADIUS:
+        if gap_at(place, *np.array((ahead, middle)).T).min() < RADIUS:
             return True
         self.poses[i, :2] = ahead
         self._path[i] += STRIDE
@@ -249,15 +249,17 @@ class PointNav:
         bearing = np.arctan2(dy, dx) - heading
         return np.array((np.cos(bearing), np.sin(bearing), np.hypot(dx, dy)), np.float32)
 
-    def _ahead(self, i: int, x: float, y: float, heading: float) -> float:
-        """m left after half a metre in a direction; much where the way there is not free."""
+    def _costs(self, i: int, headings: Array) -> Array:
+        """m left after half a metre in each direction; much where the way there is not free."""
         place = self.room(int(self.trips[i, 0])).place
-        c, s = np.cos(heading), np.sin(heading)
+        x, y = self.poses[i, :2]
+        c, s = np.cos(headings), np.sin(headings)
         # From a place beside the planner's ways, any way with room for the disc is better than none.
-        room = [gap_at(place, x + far * c, y + far * s) for far in (0.125, 0.25, 0.375, 0.5)]
-        left = self._distance_at(i, x + 0.5 * c, y + 0.5 * s)
-        return left + (100.0 if min(room) < RADIUS else 0.0) + (1.0 if min(room) < CLEARANCE - 0.06 else 0.0)
+        room = gap_at(place, x + np.outer(_NEAR, c), y + np.outer(_NEAR, s)).min(0)
+        left = distance_at(self._field(i), x + 0.5 * c, y + 0.5 * s)
+        costs: Array = left + 100.0 * (room < RADIUS) + 1.0 * (room < CLEARANCE - 0.06)
+        return costs
 
-    def _distance_at(self, i: int, x: float, y: float) -> float:
+    def _field(self, i: int) -> Array:
         index, trip = (int(part) for part in self.trips[i])
-        return distance_at(distances(self.config.split, index, trip, self.config.shift), x, y)
+        return distances(self.config.split, index, trip, self.config.shift)

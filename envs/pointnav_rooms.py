@@ -16,6 +16,7 @@ from envs.rover.world import World
 from envs.rover.worlds import Split
 
 UNREACHED = 1e8
+_AROUND = np.repeat((-1, 0, 1), 3), np.tile((-1, 0, 1), 3)
 
 
 @dataclass(frozen=True)
@@ -72,27 +73,28 @@ def distances(split: Split, index: int, trip: int, shift: Shift) -> Array:
     return room.place.distances(*room.world.goals[trip])
 
 
-def gap_at(place: Passage, x: float, y: float) -> float:
-    """m to the nearest solid, between the planner's cells."""
-    rows, columns = place.gap.shape
-    u, v = np.clip(x / SIDE, 0, columns - 1.001), np.clip(y / SIDE, 0, rows - 1.001)
-    j, i = int(u), int(v)
-    a, b = u - j, v - i
+def gap_at(place: Passage, x: Array, y: Array) -> Array:
+    """m to the nearest solid at places of any shape, between the planner's cells."""
     gap = place.gap
-    return float(
-        (1 - b) * ((1 - a) * gap[i, j] + a * gap[i, j + 1])
-        + b * ((1 - a) * gap[i + 1, j] + a * gap[i + 1, j + 1])
+    rows, columns = gap.shape
+    u = np.clip(np.asarray(x) / SIDE, 0, columns - 1.001)
+    v = np.clip(np.asarray(y) / SIDE, 0, rows - 1.001)
+    j, i = u.astype(int), v.astype(int)
+    a, b = u - j, v - i
+    between: Array = (1 - b) * ((1 - a) * gap[i, j] + a * gap[i, j + 1]) + b * (
+        (1 - a) * gap[i + 1, j] + a * gap[i + 1, j + 1]
     )
+    return between
 
 
-def distance_at(distances: Array, x: float, y: float) -> float:
-    """m to the goal from a place between the grid's cells: over the best of the cells around it."""
+def distance_at(distances: Array, x: Array, y: Array) -> Array:
+    """m to the goal from places of any shape between the grid's cells: over the best of the cells around."""
+    x, y = np.asarray(x, float), np.asarray(y, float)
     rows, columns = distances.shape
-    row, column = round(y / SIDE), round(x / SIDE)
-    i0, i1 = max(row - 1, 0), min(row + 2, rows)
-    j0, j1 = max(column - 1, 0), min(column + 2, columns)
-    if i0 >= i1 or j0 >= j1:
-        return UNREACHED
-    down = (np.arange(i0, i1) * SIDE - y)[:, None]
-    across = (np.arange(j0, j1) * SIDE - x)[None]
-    return float((distances[i0:i1, j0:j1] + np.hypot(down, across)).min())
+    i = np.rint(y / SIDE).astype(int)[..., None] + _AROUND[0]
+    j = np.rint(x / SIDE).astype(int)[..., None] + _AROUND[1]
+    away = np.hypot(i * SIDE - y[..., None], j * SIDE - x[..., None])
+    inside = (i >= 0) & (i < rows) & (j >= 0) & (j < columns)
+    over = distances[np.clip(i, 0, rows - 1), np.clip(j, 0, columns - 1)] + away
+    best: Array = np.where(inside, over, UNREACHED).min(-1)
+    return best
