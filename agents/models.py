@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -80,6 +81,12 @@ def make_model(config: LearnerConfig, env: BatchVecEnv, seed: int) -> BaseAlgori
 def _policy(config: LearnerConfig, env: BatchVecEnv) -> tuple[str, dict[str, Any]]:
     if is_image_space(env.observation_space):
         extractor = Bf16NatureCNN if config.bf16_features else NatureCNN
+        if config.bf16_features and _device(config.device) == "cpu" and not has_bfloat16():
+            warnings.warn(
+                "this processor has no instructions for bfloat16 (AVX-512 BF16 or AMX): bf16_features makes "
+                "training several times slower here; leave it off",
+                stacklevel=2,
+            )
         kwargs: dict[str, Any] = {"features_extractor_class": extractor, "net_arch": []}
         name = "CnnPolicy"
     else:
@@ -93,6 +100,11 @@ def _policy(config: LearnerConfig, env: BatchVecEnv) -> tuple[str, dict[str, Any
     if config.algorithm != "a2c":  # A2C brings RMSProp
         kwargs["optimizer_kwargs"] = {"eps": 1e-5, "fused": config.fused_optimizer}
     return name, kwargs
+
+
+def has_bfloat16() -> bool:
+    """Whether this processor multiplies bfloat16 itself; emulated, a network is about 8 times slower."""
+    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
 
 
 def _device(name: str) -> str:

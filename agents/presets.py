@@ -63,7 +63,8 @@ class LearnerConfig:
     iteration_steps: int = 1_000
     """environment steps of one `Learner.iterate` (SAC)"""
     bf16_features: bool = False
-    """the image network in bfloat16 (heads and loss stay float32): faster on CPUs that know it"""
+    """the image network in bfloat16 (heads and loss stay float32): faster on CPUs that know it, far slower on
+    others"""
     fused_optimizer: bool = True
     """torch's fused Adam: the same mathematics in fewer calls"""
     torch_threads: int = 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import warnings
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -501,6 +502,18 @@ def test_the_bf16_network_is_the_float32_one_up_to_rounding() -> None:
     features = network(picture)
     assert features.dtype == torch.float32
     assert (features - plain).abs().max() < 0.02 * plain.abs().max()
+
+
+def test_bf16_without_instructions_for_it_is_warned_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    slow = replace(SMALL["a2c"], bf16_features=True)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
+    with pytest.warns(UserWarning, match="no instructions for bfloat16"):
+        a_learner(slow, Toy(4, gymnasium.spaces.Discrete(2), image=True))
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        a_learner(slow, Toy(4, gymnasium.spaces.Discrete(2), image=True))
 
 
 def test_an_absent_device_is_an_error_not_a_fallback() -> None:

@@ -49,15 +49,15 @@ KNOB = (0.0, 0.125, 0.25, 0.5, 1.0)
 class Sizes:
     """How much of everything. The specification: 34 and 8 hours, 100 episodes, 5 training seeds."""
 
-    urban_hours: float = 4.0
-    offroad_hours: float = 4.0
+    urban_hours: float = 12.0
+    offroad_hours: float = 10.0
     target_hours: tuple[float, ...] = (0.5, 1.0, 2.0, 3.0)
     """of new driving in worlds whose colours are swapped, for the curve of self-improvement"""
-    curve_hours: tuple[float, ...] = (1.0, 2.0)
+    curve_hours: tuple[float, ...] = (1.0, 4.0)
     """fewer hours of the same urban driving, for the curve of data"""
-    steps: int = 8_000
+    steps: int = 5_000
     """minibatches of 32 windows"""
-    more_steps: int = 4_000
+    more_steps: int = 2_000
     """of going on with new driving"""
     seeds: int = 3
     episodes: int = 100

@@ -36,6 +36,7 @@ from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.vec_env import VecFrameStack, VecNormalize
 
 from agents.evaluate import play
+from agents.models import has_bfloat16
 from agents.presets import A2C_ATARI, LearnerConfig, default_learner
 from agents.sb3 import Learner, learner_env
 from envs.catalog import make_vec
@@ -107,7 +108,11 @@ def contests() -> dict[str, Callable[[], list[Contestant]]]:
             atari_peer("SB3 A2C, 1 torch thread", 1),
             atari_peer(f"SB3 A2C, {DEFAULT_THREADS} torch threads (default)", DEFAULT_THREADS),
             ours("ours A2C", "atari:Breakout", replace(A2C_ATARI, bf16_features=False)),
-            ours("ours A2C, bf16 features", "atari:Breakout", replace(A2C_ATARI, bf16_features=True)),
+            *(
+                [ours("ours A2C, bf16 features", "atari:Breakout", replace(A2C_ATARI, bf16_features=True))]
+                if has_bfloat16()
+                else []
+            ),
         ],
         "ppo": lambda: [
             hopper_peer("SB3 PPO, 1 torch thread", "ppo", 1),
