@@ -23,7 +23,7 @@ import statistics
 import sys
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -228,11 +228,13 @@ def machine() -> str:
     return f"{model}, {cores} cores, load {load:.1f}; Python {platform.python_version()}, {versions}"
 
 
-def environment_speeds(rounds: int, seconds: float, copies: int, threads: int) -> dict[str, float]:
+def environment_speeds(
+    tasks: Sequence[str], rounds: int, seconds: float, copies: int, threads: int
+) -> dict[str, float]:
     """Prints a table a task; returns the ratios, {family}_ratio_to_{peer}: geometric mean of its tasks."""
     print(f"{copies} copies, {threads} threads of native back-ends, {rounds} rounds of {seconds} s each")
     gathered: dict[str, list[float]] = {}
-    for task in TASKS:
+    for task in tasks:
         results = measure(task, copies, threads, rounds, seconds)
         print(f"\n{task:<22}{'env-steps/s':>12}{'CPU us/step':>13}{'ours/theirs':>13}{'by CPU':>9}")
         for name, measured in results.items():
@@ -250,7 +252,8 @@ def environment_speeds(rounds: int, seconds: float, copies: int, threads: int) -
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--quick", action="store_true", help="about a minute: fewer copies and rounds")
-    quick = parser.parse_args().quick
+    parser.add_argument("--only", nargs="+", choices=TASKS, default=TASKS, help="tasks to measure")
+    options = parser.parse_args()
     warnings.simplefilter("ignore")  # of the peers, about their own environments
     os.environ.setdefault("MUJOCO_GL", "disabled")  # before mujoco is imported: nothing is drawn
     import ale_py
@@ -261,8 +264,8 @@ def main() -> None:
     gymnasium.register_envs(ale_py)
     print(machine())
     threads = len(os.sched_getaffinity(0))
-    rounds, seconds, copies = (3, 0.5, 8) if quick else (7, 2.0, 16)
-    ratios = environment_speeds(rounds, seconds, copies, threads)
+    rounds, seconds, copies = (3, 0.5, 8) if options.quick else (7, 2.0, 16)
+    ratios = environment_speeds(options.only, rounds, seconds, copies, threads)
     print("\nratios are against the faster of a peer's two modes in each round; aim: 2 to sb3, 1 to envpool")
     print(json.dumps(ratios))
 
