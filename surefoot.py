@@ -11,11 +11,12 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from robot.commands import ROBOT, drive
+from robot.commands import ROBOT, drive, import_bags
 
 Algorithm = Literal["auto", "ppo", "a2c", "trpo", "sac"]
 Selector = Literal["random", "variance", "information_gain"]
 Schedule = Literal["scaled", "paper", "linear", "offline"]
+Place = Literal["local", "ray", "slurm"]
 TeacherKind = Literal["people", "perfect", "rational", "noisy", "mistake", "skip", "equal"]
 Set = Annotated[tuple[str, ...], tyro.conf.UseAppendAction, tyro.conf.arg(name="set", metavar="KEY=VALUE")]
 
@@ -326,6 +327,66 @@ def compare(
     print(learning_curves(runs, out))
 
 
+def sweep(
+    spec: Annotated[Path | None, tyro.conf.Positional] = None,
+    command: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = (),
+    env: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = (),
+    seeds: str = "",
+    grid: Annotated[tuple[str, ...], tyro.conf.UseAppendAction, tyro.conf.arg(metavar="KEY=A,B")] = (),
+    search: Annotated[tuple[str, ...], tyro.conf.UseAppendAction, tyro.conf.arg(metavar="KEY=LO..HI")] = (),
+    trials: int | None = None,
+    metric: str | None = None,
+    direction: Literal["maximize", "minimize"] | None = None,
+    watch: str | None = None,
+    storage: str | None = None,
+    out: Path | None = None,
+    executor: Place = "local",
+    jobs: int | None = None,
+    address: str = "auto",
+    cpus: float = 1.0,
+    gpus: float = 0.0,
+    slurm: Annotated[tuple[str, ...], tyro.conf.UseAppendAction, tyro.conf.arg(metavar="KEY=VALUE")] = (),
+) -> None:
+    """Run commands for many seeds, environments and settings, here or on a cluster; then `surefoot compare`.
+
+    Give a YAML file (agents/sweep/spec.py shows one), or options. Every trial is kept under its content:
+    stopped or killed, the same command goes on, and runs no finished trial again.
+
+    Args:
+        spec: YAML file of the sweep.
+        command: What to run, such as "train rl --algorithm ppo"; several are methods to compare.
+        env: Environment; several are run each.
+        seeds: "5" for the seeds 0 to 4, or "3,7".
+        grid: Values of a setting, or with two dashes of an option, to be combined with all others.
+        search: Range of a setting for Optuna to search: 1e-5..1e-2:log, 2..12, or choices a,b.
+        trials: Of a search: how many values are tried.
+        metric: Of a search: what counts, a name in summary.json.
+        direction: Of a search: whether more or less of it is better.
+        watch: Of a search: curve in metrics.jsonl by which hopeless trials are ended early.
+        storage: Of a search: postgresql://host/name in place of a file.
+        out: Folder of the sweep; by default runs/sweeps/<name>. On a cluster all nodes must see it.
+        executor: Where trials run: processes of this machine, a Ray cluster, Slurm jobs.
+        jobs: Trials at a time; by default one here, and on a cluster what its processors allow.
+        address: Of Ray's head, host:port; "auto" finds the one of this machine.
+        cpus: Processors of a trial on a cluster.
+        gpus: GPUs of a trial on a cluster.
+        slurm: Parameters of submitit, such as slurm_partition=gpu or timeout_min=600.
+    """
+    from agents.sweep.command import assignments, default_folder, sweep_config
+    from agents.sweep.executors import ExecutorConfig
+    from agents.sweep.job import sweep
+
+    options = {"trials": trials, "metric": metric, "direction": direction, "watch": watch, "storage": storage}
+    config = sweep_config(
+        spec, commands=command, envs=env, seeds=seeds, grid=grid, search=search, options=options
+    )
+    folder = out or default_folder(spec, config)
+    done = sweep(config, folder, ExecutorConfig(executor, jobs, address, cpus, gpus, assignments(slurm)))
+    print(json.dumps({name: value for name, value in done.items() if name != "rows"}, indent=2))
+    print(f"compare them with: surefoot compare {folder}", file=sys.stderr)
+    sys.exit(done["failed"] > 0)
+
+
 def demo(run: Path = Path("runs/demo"), seed: int = 0, quick: bool = False) -> None:
     """Learn a reward for MuJoCo's Hopper from 700 comparisons, 10 % of them wrong, and show it.
 
@@ -434,6 +495,27 @@ def watch(
             print(file)
 
 
+def export_lerobot(
+    data: Annotated[Path, tyro.conf.Positional],
+    out: Path,
+    task: str = "drive to the goal without collisions",
+    robot_type: str = "surefoot_rover",
+    overwrite: bool = False,
+) -> None:
+    """Write recorded drives as a LeRobotDataset v3: parquet, video, statistics.
+
+    Args:
+        data: Folder of drives, of `surefoot collect` or `surefoot import`.
+        out: New folder.
+        task: What the robot was doing, in words.
+        robot_type: Name of the robot in the dataset.
+        overwrite: Replace what an earlier export wrote there.
+    """
+    from envs.lerobot import export_lerobot
+
+    print(json.dumps(export_lerobot(data, out, task=task, robot_type=robot_type, overwrite=overwrite)))
+
+
 def doctor(json_output: Annotated[bool, tyro.conf.arg(name="json")] = False, quick: bool = False) -> None:
     """Say what this machine has, and the fix for what it lacks.
 
@@ -469,6 +551,10 @@ def train() -> None:
     """Train: `surefoot train preferences`, `surefoot train rl` or `surefoot train badgr`."""
 
 
+def export() -> None:
+    """Write recorded drives in the formats of others: `surefoot export lerobot`."""
+
+
 def robot() -> None:
     """Run the robot's nodes: guard and its operator, and the simulated rover as ROS 2 topics."""
 
@@ -481,11 +567,14 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "resume": resume,
     "evaluate": evaluate,
     "report": report,
+    "sweep": sweep,
     "compare": compare,
     "watch": watch,
     "envs": envs,
     "doctor": doctor,
     "drive": drive,
+    "import": import_bags,
+    "export": export,
     "robot": robot,
 }
 TRAIN: dict[str, Callable[..., Any]] = {
@@ -493,6 +582,7 @@ TRAIN: dict[str, Callable[..., Any]] = {
     "rl": train_rl,
     "badgr": train_badgr,
 }
+EXPORT: dict[str, Callable[..., Any]] = {"lerobot": export_lerobot}
 OURS = {"envs", "agents", "robot", "surefoot", "__main__"}
 ABOUT = (
     "Teach agents by comparing clips, train them in simulation, run them on a rover. "
@@ -510,6 +600,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         commands, prog, about, words = TRAIN, "surefoot train", str(train.__doc__), words[1:]
     elif words[:1] == ["robot"]:
         commands, prog, about, words = ROBOT, "surefoot robot", str(robot.__doc__), words[1:]
+    elif words[:1] == ["export"]:
+        commands, prog, about, words = EXPORT, "surefoot export", str(export.__doc__), words[1:]
     if not words:
         words = ["--help"]
     try:

@@ -49,7 +49,8 @@ class Progress:
             return
         now = time.monotonic()
         rate = (done - self._first) / max(now - self._started, 1e-9)
-        note = " ".join([f"{rate:,.0f}/s", *(f"{name} {number:.4g}" for name, number in numbers.items())])
+        often = f"{rate:,.0f}/s" if rate >= 10 else f"{60 * rate:.3g}/min"
+        note = " ".join([often, *(f"{name} {number:.4g}" for name, number in numbers.items())])
         if self._bars is not None:
             self._bars.update(self._task, completed=done, note=note)
         elif now - self._last_line >= self._line_every or done >= self._total:
