@@ -55,6 +55,91 @@ def estop(config: Path | None = None, release: bool = False) -> None:
     print("released; `surefoot robot arm` lets it drive again" if release else "pressed")
 
 
+def record(
+    out: Path | None = None,
+    config: Path | None = None,
+    also: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = (),
+    seconds: float = float("inf"),
+    split_seconds: float = 60.0,
+    flush_seconds: float = 1.0,
+    compression: Literal["none", "lz4", "zstd"] = "none",
+    queue_mb: int = 128,
+    reserve_gb: float = 1.0,
+) -> None:
+    """Record the drive as a rosbag2 folder, until Ctrl-C; `surefoot import` makes training data of it.
+
+    It only listens. A slow disk costs camera frames first, a full one ends the recording and not the
+    drive; what a power cut leaves is read back. Prints a report as JSON at the end.
+
+    Args:
+        out: New folder; by default recordings/<robot>-<time>.
+        config: Parameter file of the robot, for the topics' names.
+        also: A further topic, of ROS's common message types; may be given several times.
+        seconds: End after so many seconds.
+        split_seconds: Length of one file.
+        flush_seconds: How much a power cut may cost.
+        compression: Of the files' chunks; pictures hardly get smaller.
+        queue_mb: Memory for what waits for the disk.
+        reserve_gb: What is kept free on the disk.
+    """
+    import json
+    from dataclasses import asdict
+
+    from robot.bag import BagConfig
+    from robot.recorder import RecordOptions, run_recorder
+    from robot.recording import RecordingConfig
+
+    _log()
+    options = RecordOptions(
+        out,
+        also,
+        seconds=seconds,
+        bag=BagConfig(split_seconds=split_seconds, compression=compression),
+        recording=RecordingConfig(flush_seconds, queue_mb << 20, int(reserve_gb * 2**30)),
+    )
+    print(json.dumps(asdict(run_recorder(_read(config), options, _ros()))))
+
+
+def import_bags(
+    bags: Annotated[tuple[Path, ...], tyro.conf.Positional],
+    out: Path = Path("runs") / "drives" / "robot",
+    config: Path | None = None,
+    width: int = 128,
+    height: int = 96,
+    stamps: Literal["header", "arrival"] = "header",
+    longest_gap: float = 0.5,
+    json_output: Annotated[bool, tyro.conf.arg(name="json")] = False,
+) -> None:
+    """Make training data of recorded drives: `surefoot train badgr --data OUT` learns from them.
+
+    Takes what `surefoot robot record` and rosbag2 (MCAP) record, also when it was cut off. Streams are put
+    together by their stamps, one observation and action each 0.25 s; says what gaps and skew there are.
+    The same bag again adds nothing.
+
+    Args:
+        bags: Folders of bags, or .mcap files.
+        out: Dataset that the drives are added to.
+        config: Parameter file of the robot; by default what the recorder saved in the bag.
+        width: Pixels of the pictures that are kept: those of the model.
+        height: Pixels.
+        stamps: The senders' own time stamps, or when the recorder heard them.
+        longest_gap: Seconds that a sensor may be silent; the drive is cut there.
+        json_output: Print the reports as JSON.
+    """
+    import json
+
+    from robot.bag_episodes import ImportConfig
+    from robot.bag_import import import_bags as import_all
+    from robot.bag_import import print_reports
+
+    settings = ImportConfig((height, width), longest_gap=longest_gap, stamps=stamps)
+    reports = import_all(bags, out, settings, None if config is None else _read(config))
+    if json_output:
+        print(json.dumps(reports))
+    else:
+        print_reports(reports, out)
+
+
 def sim(
     config: Path | None = None,
     layout: Literal["urban", "offroad", "indoor"] = "urban",
@@ -146,6 +231,7 @@ def drive(
 
 ROBOT: dict[str, Callable[..., Any]] = {
     "guard": guard,
+    "record": record,
     "sim": sim,
     "arm": arm,
     "disarm": disarm,

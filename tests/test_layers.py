@@ -47,6 +47,8 @@ HOMES = {
     "cv2": ("envs/atari*.py",),
     "minari": ("envs/minari*.py", "envs/dataset*.py"),
     "av": ("envs/video.py",),
+    "mcap": ("robot/*.py",),
+    "rosbags": ("robot/*.py",),
     "rerun": ("agents/badgr/watch_rerun.py",),
     "fastapi": LABELLING,
     "starlette": LABELLING,
@@ -55,11 +57,12 @@ HOMES = {
     "sqlalchemy": LABELLING,
     "alembic": LABELLING,
     "fsspec": LABELLING,
-    "pyarrow": LABELLING,
+    "pyarrow": (*LABELLING, "envs/lerobot*.py"),
 }
 """The files that may import a heavy package at all."""
 INSIDE_FUNCTIONS = (
-    "mujoco", "ale_py", "envpool", "habitat", "cv2", "minari", "av", "rerun", "rclpy", "numba", *MESSAGES
+    "mujoco", "ale_py", "envpool", "habitat", "cv2", "minari", "av", "rerun", "rclpy", "numba",
+    "mcap", "rosbags", *MESSAGES,
 )  # fmt: skip
 """Never at the top of a file, so that importing the file costs nothing and works without them."""
 EXTRAS = (*HOMES, "imageio", "safetensors", "tensorboard", "h5py", "psycopg", "s3fs", "onnx")
