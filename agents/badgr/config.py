@@ -46,7 +46,7 @@ class BadgrConfig:
     """minibatches; the original: 100,000 to 200,000"""
     batch_size: int = 32
     """of all processes together"""
-    learning_rate: float = 1e-3
+    learning_rate: float = 3e-4
     """of Adam, at its highest; the original: 1e-4, constant"""
     schedule: Literal["cosine", "constant"] = "cosine"
     """cosine: the learning rate rises over `warmup` of the steps, then falls to 0 at the end"""

@@ -49,11 +49,11 @@ KNOB = (0.0, 0.125, 0.25, 0.5, 1.0)
 class Sizes:
     """How much of everything. The specification: 34 and 8 hours, 100 episodes, 5 training seeds."""
 
-    urban_hours: float = 12.0
-    offroad_hours: float = 10.0
+    urban_hours: float = 8.0
+    offroad_hours: float = 6.0
     target_hours: tuple[float, ...] = (0.5, 1.0, 2.0, 3.0)
     """of new driving in worlds whose colours are swapped, for the curve of self-improvement"""
-    curve_hours: tuple[float, ...] = (1.0, 4.0)
+    curve_hours: tuple[float, ...] = (1.0, 3.0)
     """fewer hours of the same urban driving, for the curve of data"""
     steps: int = 5_000
     """minibatches of 32 windows"""
