@@ -55,6 +55,30 @@ def estop(config: Path | None = None, release: bool = False) -> None:
     print("released; `surefoot robot arm` lets it drive again" if release else "pressed")
 
 
+def view(
+    config: Path | None = None,
+    host: str = "127.0.0.1",
+    port: int = 8740,
+    heartbeat: bool = False,
+    token: str | None = None,
+) -> None:
+    """Show in a browser what the robot sees and thinks, with an emergency stop, until Ctrl-C.
+
+    Needs pip install 'surefoot[label]'; runs on the robot, or on a laptop that hears its topics.
+
+    Args:
+        config: Parameter file of the robot.
+        host: Address to listen at; 0.0.0.0 for other machines, which then need the printed link's key.
+        port: Port, or the next free one.
+        heartbeat: Be the operator's station: the robot stops when nobody has the page open any more.
+        token: Key of the link in place of a drawn one.
+    """
+    from robot.view import run_view
+
+    _log()
+    run_view(_read(config), host, port, heartbeat=heartbeat, token=token, arguments=_ros())
+
+
 def record(
     out: Path | None = None,
     config: Path | None = None,
@@ -164,14 +188,12 @@ def sim(
     from dataclasses import replace
 
     from envs.rover.rovers import RoverConfig
-    from robot.config import Camera
     from robot.sim import run_sim
 
     _log()
     robot = _read(config)
     if width is not None:
-        camera = Camera(width, width * 3 // 4, robot.camera.compressed)
-        robot = replace(robot, camera=camera)
+        robot = replace(robot, camera=replace(robot.camera, width=width, height=width * 3 // 4))
     run_sim(robot, RoverConfig(layout=layout, split=split, indices=(world,)), seed, trip, arguments=_ros())
 
 
@@ -232,6 +254,7 @@ def drive(
 ROBOT: dict[str, Callable[..., Any]] = {
     "guard": guard,
     "record": record,
+    "view": view,
     "sim": sim,
     "arm": arm,
     "disarm": disarm,

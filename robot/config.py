@@ -41,6 +41,8 @@ class Topics:
     """geometry_msgs/TwistStamped, m/s east and north by Doppler"""
     goal: str = "goal"
     """sensor_msgs/NavSatFix: where to drive"""
+    path: str = "plan"
+    """nav_msgs/Path: where to drive along, such as nav2's; the newest of goal and path counts"""
     lidar: str = "scan"
     """sensor_msgs/LaserScan"""
     wish: str = "cmd_vel_raw"
@@ -121,6 +123,16 @@ class Camera:
     height: int = _number(480, "pixels", 24, 4096)
     compressed: bool = False
     """true: topics.camera is a sensor_msgs/CompressedImage (JPEG or PNG)"""
+    view_across: float = _number(2.336, "rad", 0.1, 3.0)
+    """angle from the left to the right edge of the picture; where the live view draws the planned ways"""
+    view_down: float = _number(2.129, "rad", 0.1, 3.0)
+    """from the upper to the lower edge"""
+    forward: float = _number(0.15, "m", -3.0, 3.0)
+    """of the lens, ahead of the turning centre"""
+    up: float = _number(0.35, "m", 0.02, 3.0)
+    """of the lens, above the ground"""
+    tilt: float = _number(0.0, "rad", -1.5, 1.5)
+    """of the lens, downward"""
 
     def __post_init__(self) -> None:
         _check(self)

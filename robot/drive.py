@@ -25,6 +25,7 @@ from robot.config import ConfigError, RobotConfig
 from robot.messages import MessageError
 from robot.node import open_node
 from robot.parameters import declare, on_change
+from robot.teller import Teller
 from robot.weights import WEIGHTS, declare_weights
 
 if TYPE_CHECKING:
@@ -88,6 +89,7 @@ class Driver:
         self._was_armed = False
         node = robot.ros.node
         self._diagnostics = node.create_publisher(DiagnosticArray, "/diagnostics", 10)
+        self._teller = Teller(node, shadow=shadow)
 
     def run(self, seconds: float = float("inf")) -> DriveReport:
         """Until the trip is over, the node is told to end, or so many seconds have passed."""
@@ -131,6 +133,7 @@ class Driver:
         halt, hold = self.agent.halt, self.robot.guard["reason"]
         self._say(f"stands: {halt.words}" if halt else f"held by the guard: {hold}" if hold else "drives")
         self._publish(time.monotonic())
+        self._teller.tell(self._said, action, self.agent.plan, self.agent.leg)
         self.robot.act(np.zeros(2, np.float32) if self.shadow else action)
 
     def _is_armed(self) -> bool:
@@ -143,6 +146,7 @@ class Driver:
 
     def _rest(self) -> None:
         self._publish(time.monotonic())
+        self._teller.tell(self._said, np.zeros(2, np.float32))
         self.robot.act(np.zeros(2, np.float32))
 
     def _say(self, words: str) -> None:

@@ -53,6 +53,7 @@ class Guard:
         self._ears = Ears(ros.node, self._gate, self._hurry)
         self._urgent = False
         self._last: Decision | None = None
+        self._said: dict[str, Any] = {}
         self._late: deque[float] = deque(maxlen=1000)
         self._next_look = self._next_report = 0.0
         kind = TwistStamped if config.base.stamped else Twist
@@ -93,13 +94,15 @@ class Guard:
 
     def _send(self, decision: Decision) -> None:
         self._publish(decision.command)
-        before, self._last = self._last, decision
-        if before is not None and (before.armed, before.reason) == (decision.armed, decision.reason):
+        self._last = decision
+        state = {"armed": decision.armed, "reason": decision.reason, "estop": self._gate.estop}
+        before, self._said = self._said, state
+        if before == state:
             return
         from std_msgs.msg import String
 
         self._next_report = 0.0
-        self._state.publish(String(data=json.dumps({"armed": decision.armed, "reason": decision.reason})))
+        self._state.publish(String(data=json.dumps(state)))
         if decision.armed:
             log.info("guard: armed: %s", decision.reason or "driving")
         else:

@@ -28,6 +28,7 @@ TRAINING = (
 )
 LABELLING = ("agents/preferences/labelling/*",)
 NODES = ("robot/*.py",)
+LIVE_VIEW = ("robot/view*.py",)
 MESSAGES = (
     "builtin_interfaces", "diagnostic_msgs", "geometry_msgs", "nav_msgs", "rcl_interfaces", "sensor_msgs",
     "std_msgs", "std_srvs", "visualization_msgs",
@@ -50,9 +51,9 @@ HOMES = {
     "mcap": ("robot/*.py",),
     "rosbags": ("robot/*.py",),
     "rerun": ("agents/badgr/watch_rerun.py",),
-    "fastapi": LABELLING,
-    "starlette": LABELLING,
-    "uvicorn": LABELLING,
+    "fastapi": LABELLING + LIVE_VIEW,
+    "starlette": LABELLING + LIVE_VIEW,
+    "uvicorn": LABELLING + LIVE_VIEW,
     "jinja2": LABELLING,
     "sqlalchemy": LABELLING,
     "alembic": LABELLING,
