@@ -313,18 +313,23 @@ def report(run: Annotated[Path, tyro.conf.Positional], true_reward_run: Path | N
 
 
 def compare(
-    runs: Annotated[tuple[Path, ...], tyro.conf.Positional], out: Path = Path("comparison.svg")
+    runs: Annotated[tuple[Path, ...], tyro.conf.Positional],
+    out: Path = Path("comparison.svg"),
+    until: int | None = None,
 ) -> None:
-    """Draw the learning curves of several runs, and print their scores as a table.
+    """Draw the learning curves of runs or sweeps, and print their scores with intervals as a table.
+
+    Runs that differ by their seed only are one method: interquartile mean, 95 % bootstrap interval.
 
     Args:
-        runs: Folders of runs; those that differ by their seed only become one band.
-        out: Picture to write: .svg, .png or .pdf.
+        runs: Folders of runs and of sweeps.
+        out: What to write: .svg, .png, .pdf, or .html with the table.
+        until: Compare at this step of the curves; by default at the end, which must be the same for all.
     """
-    from agents.plots import learning_curves, score_table
+    from agents.sweep.compare_files import compare
 
-    print(score_table(runs))
-    print(learning_curves(runs, out))
+    print(compare(runs, out, until))
+    print(out)
 
 
 def sweep(
@@ -409,6 +414,8 @@ def collect(
     workers: int | None = None,
     policy: str = "random",
     swap_colours: bool = False,
+    executor: Place = "local",
+    address: str = "auto",
     settings: Set = (),
 ) -> None:
     """Let simulated rovers drive themselves and record what happens, for `surefoot train badgr`.
@@ -421,9 +428,11 @@ def collect(
         out: Folder of the drives; by default runs/drives/<world>.
         split: Whose worlds: 60 train, 20 validation, 20 test.
         seed: Seed of everything; the same seed gives the same drives, with any number of workers.
-        workers: Processes; by default one a core.
+        workers: Processes; by default one a core, and on a cluster what its processors allow.
         policy: "random" walk, or the file of a trained event predictor.
         swap_colours: Smooth ground looks like bumpy ground, and thin grass like thick.
+        executor: Where they drive: processes of this machine, a Ray cluster, Slurm jobs.
+        address: Of Ray's head, host:port; "auto" finds the one of this machine.
         settings: Any other setting, such as --set walk.slowest=0.5.
     """
     from agents.badgr.collect import collect
@@ -432,7 +441,50 @@ def collect(
 
     config = CollectConfig(world, split, hours, seed, policy, swap_colours)
     folder = out or Path("runs") / "drives" / world
-    print(json.dumps(collect(with_settings(config, settings), folder, workers), indent=2))
+    config = with_settings(config, settings)
+    if executor == "local":
+        print(json.dumps(collect(config, folder, workers), indent=2))
+        return
+    from agents.sweep.driving import TaskFleet
+    from agents.sweep.executors import ExecutorConfig, open_executor
+
+    place = open_executor(ExecutorConfig(executor, workers, address), folder)
+    print(json.dumps(collect(config, folder, fleet=lambda config, _: TaskFleet(config, place)), indent=2))
+
+
+def draw(
+    run: Annotated[Path, tyro.conf.Positional],
+    executor: Place = "local",
+    jobs: int | None = None,
+    address: str = "auto",
+    idle_seconds: float | None = None,
+) -> None:
+    """Draw the clips that a labelling session waits for, beside its servers: here or on a cluster.
+
+    A server draws by itself; this adds machines. Killed at any moment, the same command goes on.
+
+    Args:
+        run: Folder of the run, or "last"; its database and media must be in reach.
+        executor: Where clips are drawn: processes of this machine, a Ray cluster, Slurm jobs.
+        jobs: Clips at a time; by default one here, and on a cluster what its processors allow.
+        address: Of Ray's head, host:port; "auto" finds the one of this machine.
+        idle_seconds: End when nothing was to be drawn for so long; by default never.
+    """
+    from agents.preferences.labelling.session_file import open_session
+    from agents.sweep.drawing import draw_clips
+    from agents.sweep.executors import ExecutorConfig, open_executor
+
+    folder = _find_run(run)
+    session = open_session(folder)
+    place = open_executor(ExecutorConfig(executor, jobs, address), folder)
+    try:
+        count = draw_clips(
+            session.store, session.storage, place, session.file.study, idle_seconds=idle_seconds
+        )
+    finally:
+        place.close()
+        session.store.close()
+    print(f"{count} clips drawn")
 
 
 def watch(
@@ -564,6 +616,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "train": train,
     "collect": collect,
     "label": label,
+    "draw": draw,
     "resume": resume,
     "evaluate": evaluate,
     "report": report,

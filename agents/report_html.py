@@ -128,6 +128,8 @@ def legend(chart: Chart) -> Html:
     """The chart's lines by name; swatches show colour and dashes."""
     entries = []
     for line in chart.lines:
+        if line.label.startswith("_"):
+            continue
         dashes = " ".join(f"{length}" for length in DASHES[line.dash])
         stroke = element(
             "line", x1="0", y1="5", x2="26", y2="5", stroke=f"var(--{line.color})", stroke_dasharray=dashes

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from matplotlib import pyplot
 
-from agents.plots import Chart, Line, inline_svg, learning_curves, score_table
+from agents.plots import Chart, Line, inline_svg
 from agents.report import duration, verdict, write_report
 from agents.report_charts import learning_chart, short
 from agents.report_html import element, legend
@@ -272,31 +272,3 @@ def test_words_for_numbers_commands_and_answers() -> None:
     assert [duration(value) for value in (9.4, 154.7, 7260)] == ["9 s", "2 min 35 s", "2 h 01 min"]
     assert made_by(["/a/b/surefoot", "train", "my env"]) == "surefoot train 'my env'"
     assert clip_caption(ComparedClips(Path("x"), "tie", 1.0, 2.0)) == "Answer: tie."
-
-
-# -- several runs -------------------------------------------------------------------------------
-
-
-def test_runs_that_differ_by_seed_share_a_line(tmp_path: Path) -> None:
-    runs = [
-        write_synthetic_run(tmp_path / f"{labels}-{seed}", labels=labels, seed=seed, final=final)
-        for labels, seed, final in ((140, 0, -210.0), (140, 1, -310.0), (140, 2, -190.0), (70, 0, -400.0))
-    ]
-    lines = score_table(runs).splitlines()
-    assert len(lines) == 4
-    assert (
-        "| 140 labels | 3 | 0.93 (0.84 to 0.95) | -210.0 (-310.0 to -190.0) | 93 % (93 % to 93 %) |"
-        in lines[2]
-    )
-    assert "| 70 labels | 1 | 0.75 |" in lines[3]
-    for suffix in (".svg", ".png"):
-        out = learning_curves(runs, tmp_path / f"curves{suffix}")
-        first = out.read_bytes()
-        assert len(first) > 5000
-        assert learning_curves(runs, out).read_bytes() == first
-
-
-def test_no_evaluation_no_curve(tmp_path: Path) -> None:
-    (tmp_path / "config.json").write_text("{}")
-    with pytest.raises(ValueError, match="none of the 1 runs has an evaluation"):
-        learning_curves([tmp_path], tmp_path / "x.png")

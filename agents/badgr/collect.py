@@ -19,10 +19,11 @@ import itertools
 import json
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -37,6 +38,19 @@ from envs.dataset import EpisodeDataset
 from envs.files import write_durably
 
 STEP_SECONDS = 0.25
+
+
+class WorkerFleet(Protocol):
+    """Who drives units of work: processes of this machine, or of many."""
+
+    def __enter__(self) -> WorkerFleet: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+    def run(self, units: Iterator[int]) -> Iterator[Drive | Driven | Done | None]:
+        """Drives as they come, Done after the last of a unit, None when nothing came for a while."""
 
 
 class CollectError(ValueError):
@@ -66,13 +80,18 @@ class _Job:
 
 
 def collect(
-    config: CollectConfig, out: Path, workers: int | None = None, *, quiet: bool = False
+    config: CollectConfig,
+    out: Path,
+    workers: int | None = None,
+    *,
+    fleet: Callable[[CollectConfig, int], WorkerFleet] = Workers,
+    quiet: bool = False,
 ) -> dict[str, Any]:
     """Drives until the hours are full, and returns the summary; goes on where an earlier call ended.
 
-    workers: processes, by default one a core; how many there are changes no drive. Raises CollectError
-    when `out` was gathered otherwise, DatasetLockedError when another process gathers there, RunStopped
-    after Ctrl-C.
+    workers: processes, by default one a core; how many there are changes no drive. fleet: what makes them,
+    such as agents.sweep.driving.TaskFleet on a cluster. Raises CollectError when `out` was gathered
+    otherwise, DatasetLockedError when another process gathers there, RunStopped after Ctrl-C.
     """
     if workers is not None and workers < 1:
         raise ValueError(f"workers must be at least 1, got {workers}")
@@ -85,19 +104,19 @@ def collect(
         missing = [unit for unit in range(config.units) if unit not in job.units]
         count = min(workers or usable_cores(), len(missing))
         if missing:
-            _drive(config, job, missing, count, quiet)
+            _drive(config, job, missing, fleet(config, count), quiet)
         summary = summarise(config, out, job.units)
     write_durably(out / "summary.json", _json(summary))
     return summary | {"seconds": round(time.monotonic() - began, 1)}
 
 
-def _drive(config: CollectConfig, job: _Job, missing: list[int], workers: int, quiet: bool) -> None:
+def _drive(config: CollectConfig, job: _Job, missing: list[int], workers: WorkerFleet, quiet: bool) -> None:
     steps = round(config.unit_hours * 3600 / STEP_SECONDS)
     done = (config.units - len(missing)) * steps
     title, rates = f"collect {config.world}", _rates(job)
     with (
         StopSignal() as stop,
-        Workers(config, workers) as fleet,
+        workers as fleet,
         Progress(title, config.units * steps, done=done, quiet=quiet) as progress,
     ):
         for said in fleet.run(iter(missing)):

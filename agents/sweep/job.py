@@ -78,6 +78,8 @@ def sweep(
         write_durably(folder / SPEC, _json(config_to_json(config)))
         job = _Job(folder)
         searches = _searches(config, folder)
+        for search in searches:
+            opened.callback(search.close)
         waiting = _unfinished(job, trials(config)) if not searches else []
         total = len(trials(config)) * (config.search.trials if config.search else 1)
         progress = opened.enter_context(Progress("sweep", total, done=len(job.results), quiet=quiet))

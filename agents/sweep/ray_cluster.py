@@ -28,14 +28,12 @@ class RayExecutor:
         self, address: str = "auto", slots: int | None = None, cpus: float = 1.0, gpus: float = 0.0
     ) -> None:
         self._ray = connect(address, slots)
-        self._expect_our_version()
-        room = [self._ray.cluster_resources().get("CPU", 0.0) / cpus] if cpus else [64.0]
-        if gpus:
-            room.append(self._ray.cluster_resources().get("GPU", 0.0) / gpus)
-        if min(room) < 1:
+        try:
+            self._expect_our_version()
+            self.slots = slots or self._room(cpus, gpus)
+        except BaseException:
             self._ray.shutdown()
-            raise TaskError(f"the cluster has room for no task of {cpus:g} processors and {gpus:g} GPUs")
-        self.slots = slots or int(min(room))
+            raise
         # Its own retries are off: `run_tasks` counts them, alike for every executor.
         options = {"num_cpus": cpus, "num_gpus": gpus, "max_retries": 0, "scheduling_strategy": "SPREAD"}
         self._perform = self._ray.remote(**options)(perform_on_node)
@@ -68,11 +66,20 @@ class RayExecutor:
             return Outcome(task, error=f"{type(error).__name__}: {first}", lost=True)
         return Outcome(task, said.value, said.error, node=node)
 
+    def _room(self, cpus: float, gpus: float) -> int:
+        """Tasks that fit into the cluster."""
+        there = self._ray.cluster_resources()
+        wanted = {"CPU": cpus, "GPU": gpus}
+        room = min((there.get(name, 0.0) / need for name, need in wanted.items() if need), default=64.0)
+        if room < 1:
+            raise TaskError(f"the cluster has room for no task of {cpus:g} processors and {gpus:g} GPUs")
+        return int(room)
+
     def _expect_our_version(self) -> None:
         """Asks every node before it gets work; those that join later are asked with each task."""
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-        probe = self._ray.remote(num_cpus=0, max_retries=2)(our_version)
+        probe = self._ray.remote(num_cpus=0, max_retries=2)(version_on_node)
         nodes = [node for node in self._ray.nodes() if node["Alive"]]
         asked = {
             node["NodeID"]: probe.options(
@@ -80,15 +87,11 @@ class RayExecutor:
             ).remote()
             for node in nodes
         }
-        try:
-            for node in nodes:
-                name = f"{node['NodeManagerHostname']} ({node['NodeID'][:8]})"
-                theirs = self._answer(asked[node["NodeID"]], name)
-                if theirs != our_version():
-                    raise VersionMismatchError(name, theirs, our_version())
-        except (TaskError, VersionMismatchError):
-            self._ray.shutdown()
-            raise
+        for node in nodes:
+            name = f"{node['NodeManagerHostname']} ({node['NodeID'][:8]})"
+            theirs = self._answer(asked[node["NodeID"]], name)
+            if theirs != our_version():
+                raise VersionMismatchError(name, theirs, our_version())
 
     def _answer(self, reference: Any, name: str) -> str:
         try:
@@ -96,6 +99,11 @@ class RayExecutor:
         except self._ray.exceptions.RayError as error:
             last = str(error).strip().splitlines()[-1]
             raise TaskError(f"node {name} cannot run surefoot, is it installed there? {last}") from error
+
+
+def version_on_node() -> str:
+    """What a node is asked before it gets work."""
+    return our_version()
 
 
 def perform_on_node(function: str, arguments: dict[str, Any], version: str) -> tuple[Any, str]:

@@ -48,8 +48,9 @@ class Search:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         name = f"{folder.resolve().name}-{digest([trial.to_json() for trial in base])}"
         try:
+            self._storage = _storage(optuna, config.storage, folder)
             self.study = optuna.create_study(
-                storage=_storage(optuna, config.storage, folder),
+                storage=self._storage,
                 study_name=name,
                 direction=config.direction,
                 load_if_exists=True,
@@ -58,6 +59,11 @@ class Search:
         except Exception as error:  # each database raises its own
             raise TaskError(f"Optuna's storage cannot be used: {str(error).splitlines()[0]}") from error
         self.attempts: dict[int, Attempt] = {}
+
+    def close(self) -> None:
+        """Lets go of the database."""
+        self._storage.remove_session()
+        self._storage.engine.dispose()
 
     def ask(self) -> Iterator[Trial]:
         """Trials to run, each made when it is asked for: first those that were left unfinished."""
