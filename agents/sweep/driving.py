@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from types import TracebackType
 from typing import Any
@@ -25,6 +26,8 @@ class TaskFleet:
 
     def __init__(self, config: CollectConfig, executor: Executor) -> None:
         self._config, self._executor = config, executor
+        self.nodes: Counter[str] = Counter()
+        """{where: units that were driven there}"""
 
     def __enter__(self) -> TaskFleet:
         return self
@@ -43,6 +46,7 @@ class TaskFleet:
                 continue
             if outcome.error:
                 raise WorkerError(f"unit {outcome.task.arguments['unit']} failed: {outcome.error}")
+            self.nodes[outcome.node] += 1
             yield from outcome.value
             yield Driven(round(self._config.unit_hours * 3600 / 0.25))
             yield Done(int(outcome.task.arguments["unit"]))

@@ -60,7 +60,7 @@ class _Job:
             self.failed[trial.key] = outcome.error
             logger.error("%s failed: %s", trial.name, outcome.error)
         else:
-            self.results[trial.key] = outcome.value
+            self.results[trial.key] = {**outcome.value, "node": outcome.node}
         return trial
 
 
@@ -161,6 +161,7 @@ def _finish(config: SweepConfig, job: _Job, searches: list[Search]) -> dict[str,
             "key": trial.key, "name": trial.name,
             "state": job.results[trial.key]["state"] if trial.key in job.results else "failed",
             **trial.to_json(), "error": job.failed.get(trial.key, ""),
+            "node": job.results.get(trial.key, {}).get("node", ""),
         }
         for trial in job.trials.values()
     ]  # fmt: skip

@@ -119,17 +119,19 @@ def connect(address: str, cpus: int | None = None) -> Any:
         import ray
     except ImportError:
         raise TaskError("Ray is not installed: pip install 'surefoot[cluster]'") from None
-    if ray.is_initialized():
-        raise TaskError("this process is connected to a Ray cluster already: close that executor first")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # it would call home
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     quiet = {"log_to_driver": False, "configure_logging": False}
     try:
+        if address not in ("auto", "local") and "://" not in address:
+            _expect_listener(address)
+        if ray.is_initialized():
+            raise TaskError("this process is connected to a Ray cluster already: close that executor first")
         if address == "local":
             return _init(ray, address="local", num_cpus=cpus, include_dashboard=False, **quiet)
-        if address != "auto" and "://" not in address:
-            _expect_listener(address)
         return _init(ray, address=address, **quiet)
+    except TaskError:
+        raise
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
         start = "start one with `ray start --head`" if address == "auto" else "is its head running?"
         raise TaskError(f"no Ray cluster answers at {address}: {error}; {start}") from error

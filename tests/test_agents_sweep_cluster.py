@@ -1,0 +1,66 @@
+"""Tasks on a real Ray cluster of two nodes: spread, started again, and refused to other versions."""
+
+import runpy
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agents.sweep.queue import run_tasks
+from agents.sweep.ray_cluster import RayExecutor
+from agents.sweep.task import Task, TaskError
+from agents.sweep.version import VersionMismatchError, our_version
+
+pytest.importorskip("ray", reason="Ray is not installed: make test-cluster installs it")
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]  # Ray warns of much
+
+cluster = runpy.run_path(str(Path(__file__).parent / "benchmarks" / "cluster_nodes.py"))["cluster"]
+
+
+@pytest.fixture(scope="module")
+def nodes() -> Iterator[list[Any]]:
+    with cluster(2) as made:
+        yield made
+
+
+def sleeping(count: int, seconds: float = 0.5) -> list[Task]:
+    return [Task(str(n), "subprocess:run", {"args": ["sleep", str(seconds)]}) for n in range(count)]
+
+
+def test_work_is_spread_and_a_node_that_goes_loses_nothing(nodes: list[Any]) -> None:
+    spare = nodes[0].add()
+    executor = RayExecutor(nodes[0].address)
+    try:
+        assert executor.slots == 3  # processors of the cluster
+        ended = []
+        for outcome in run_tasks(sleeping(24), executor):
+            if outcome is not None:
+                ended.append(outcome)
+                if len(ended) == 6:
+                    spare.remove()
+    finally:
+        executor.close()
+    assert sorted(int(one.task.key) for one in ended) == list(range(24))
+    assert [one.error for one in ended] == [""] * 24
+    assert len({one.node for one in ended}) >= 2
+
+
+def test_a_node_with_another_version_is_refused_with_both(nodes: list[Any], tmp_path: Path) -> None:
+    info = tmp_path / "surefoot-9.9.9.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: surefoot\nVersion: 9.9.9\n")
+    other = nodes[0].cluster.add_node(num_cpus=1, env_vars={"PYTHONPATH": str(tmp_path)})
+    try:
+        with pytest.raises(VersionMismatchError) as refused:
+            RayExecutor(nodes[0].address)
+    finally:
+        nodes[0].cluster.remove_node(other)
+    said = str(refused.value)
+    assert "has surefoot 9.9.9+" in said
+    assert f"this machine has {our_version()}" in said
+
+
+def test_more_than_the_cluster_has_is_said(nodes: list[Any]) -> None:
+    with pytest.raises(TaskError, match="room for no task of 64 processors and 0 GPUs"):
+        RayExecutor(nodes[0].address, cpus=64)
