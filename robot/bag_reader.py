@@ -192,10 +192,10 @@ def _summary(file: Path) -> dict[str, str] | None:
     """{topic: kind} by the index at the file's end; None where there is none."""
     from mcap.reader import SeekingReader
 
+    limit = max(file.stat().st_size, 1)
     with file.open("rb") as stream:
-        reader = SeekingReader(stream, record_size_limit=max(file.stat().st_size, 1))
         try:
-            summary = reader.get_summary()
+            summary = SeekingReader(stream, record_size_limit=limit).get_summary()
         except Exception:  # spoilt bytes, as above
             return None
     if summary is None or summary.statistics is None:

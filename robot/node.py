@@ -21,6 +21,9 @@ ROS_FIX = (
     "/opt/ros/<distribution>/setup.bash before you start"
 )
 
+TURN = 0.05
+"""s that `spin_in_turn` waits for a message"""
+
 
 class NoRosError(RuntimeError):
     """ROS 2 is not here."""
@@ -71,6 +74,17 @@ class RosNode:
 
     def spin_for(self, seconds: float) -> None:
         self.spin_until(time.monotonic() + seconds)
+
+    def spin_in_turn(self, seconds: float) -> None:
+        """Runs callbacks for about so long, each topic in its turn.
+
+        After a callback rclpy goes on with the others that are ready only when it is asked with the same
+        timeout again. With another one, as in `spin_until`, it begins with the first topic anew: where that
+        is busy, the last ones are never heard.
+        """
+        end = time.monotonic() + seconds
+        while not self.ending.is_set() and time.monotonic() < end:
+            self._executor.spin_once(timeout_sec=TURN)
 
     def wait_for(self, ready: Callable[[], bool], seconds: float, what: str) -> None:
         """Runs callbacks until `ready`. Raises TimeoutError, which says what was waited for."""

@@ -74,7 +74,7 @@ class Recorder:
         """Until the node is told to end, or so many seconds have passed."""
         end = time.monotonic() + seconds
         while not self._ros.ending.is_set() and time.monotonic() < end:
-            self._ros.spin_until(min(time.monotonic() + 0.25, end))
+            self._ros.spin_in_turn(min(0.25, end - time.monotonic()))
             self._publish(time.monotonic())
         report = self._recording.close()
         log.info(
