@@ -15,11 +15,12 @@ LDCONFIG := $(shell command -v ldconfig || echo /sbin/ldconfig)
 WORKERS ?= auto
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format bench doctor lock system chromium postgres frontend clean
+.PHONY: help demo test test-cluster lint format bench doctor lock system chromium postgres frontend clean
 
 help:
 	@echo "make demo     install, then learn a reward from simulated comparisons: $(RUN_DIR)/report.html"
 	@echo "make test     install, then run the tests"
+	@echo "make test-cluster  the tests that need Ray"
 	@echo "make lint     ruff and mypy"
 	@echo "make bench    the quick form of every benchmark"
 	@echo "make doctor   what this machine has, and the fix for what it lacks"
@@ -45,12 +46,17 @@ $(BIN)/.train: pyproject.toml requirements.lock
 	touch $@
 
 $(BIN)/.dev: $(BIN)/.train
-	$(BIN)/python -m pip install --quiet -c requirements.lock -e ".[sim,train,label,s3,minari,ros,dev]"
+	$(BIN)/python -m pip install --quiet -c requirements.lock -e ".[sim,train,label,s3,sweep,minari,ros,dev]"
+	touch $@
+
+# Ray: 200 MB, which only those with several machines need.
+$(BIN)/.cluster: $(BIN)/.dev
+	$(BIN)/python -m pip install --quiet -c requirements.lock -e ".[cluster]"
 	touch $@
 
 # EnvPool is a peer to measure against: 740 MB of assets that nothing else needs.
 $(BIN)/.bench: $(BIN)/.dev
-	$(BIN)/python -m pip install --quiet -c requirements.lock -e ".[sim,train,label,s3,minari,envpool,ros,dev]"
+	$(BIN)/python -m pip install --quiet -c requirements.lock -e ".[sim,train,label,s3,cluster,minari,envpool,ros,dev]"
 	touch $@
 
 # Off-screen rendering needs a GL library from the system; without the right to install it, say which.
@@ -81,6 +87,9 @@ demo: $(BIN)/.train system
 test: $(BIN)/.dev system chromium postgres
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
+test-cluster: $(BIN)/.cluster
+	$(BIN)/python -m pytest tests/test_agents_sweep_cluster.py tests/test_agents_sweep_executors.py
+
 lint: $(BIN)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -102,7 +111,7 @@ lock:
 	$(BIN)/python -m pip install --quiet uv
 	echo "$(TORCH)" >$(BIN)/.torch && $(BIN)/uv pip compile --quiet --universal --python-version 3.10 \
 	  --no-header --no-annotate --constraint $(BIN)/.torch \
-	  --extra sim --extra train --extra label --extra s3 --extra minari --extra envpool --extra ros --extra watch --extra dev \
+	  --extra sim --extra train --extra label --extra s3 --extra cluster --extra minari --extra envpool --extra ros --extra watch --extra dev \
 	  pyproject.toml --output-file requirements.lock
 
 # The labelling page's scripts are built ahead and committed.

@@ -179,6 +179,7 @@ def train_badgr(
     labels: Literal["auto", "urban", "off-road"] = "auto",
     device: str = "auto",
     threads: int = 1,
+    shards: str = "",
     settings: Set = (),
 ) -> None:
     """Learn from recorded drives what comes of driving: collisions, bumps, getting stuck, the way.
@@ -201,15 +202,24 @@ def train_badgr(
         labels: What tells events: "auto" takes what suits the worlds that were collected.
         device: "auto", "cpu", "cuda", "cuda:1".
         threads: Processor threads; more only help where cores are free.
+        shards: In place of --data: drives that `surefoot shard` cut, in a folder or at s3://bucket/prefix; of
+            several processes each fetches and reads its own shards alone.
         settings: Any other setting, such as --set learning_rate=3e-4 --set batch_size=64.
     """
     from agents.badgr.config import BadgrConfig
     from agents.badgr.job import label_thresholds, start
     from agents.settings import with_settings
 
-    folders = tuple(str(folder) for folder in data or (Path("runs") / "drives" / "urban",))
+    folders = tuple(str(folder) for folder in data)
+    if shards and labels == "auto":
+        from agents.sweep.shards import world_of
+
+        labels = "off-road" if world_of(shards) == "off-road" else "urban"
+    elif not (folders or shards):
+        folders = (str(Path("runs") / "drives" / "urban"),)
     config = BadgrConfig(
         data=folders,
+        shards=shards,
         holdout_data=tuple(str(folder) for folder in holdout_data),
         labels=label_thresholds(folders, labels),
         hours=hours_limit,
@@ -220,7 +230,7 @@ def train_badgr(
         threads=threads,
     )
     config = with_settings(config if steps is None else dataclasses.replace(config, steps=steps), settings)
-    start(config, run or Path("runs") / f"{Path(folders[0]).resolve().name}-badgr-{seed}")
+    start(config, run or Path("runs") / f"{Path([*folders, shards][0]).resolve().name}-badgr-{seed}")
 
 
 def resume(
@@ -452,6 +462,25 @@ def collect(
     print(json.dumps(collect(config, folder, fleet=lambda config, _: TaskFleet(config, place)), indent=2))
 
 
+def shard(
+    data: Annotated[Path, tyro.conf.Positional],
+    place: Annotated[str, tyro.conf.Positional],
+    count: int = 64,
+) -> None:
+    """Cut a folder of drives into shards, for `surefoot train badgr --shards` on several machines.
+
+    Args:
+        data: Folder of drives.
+        place: Where they are kept: a folder, or s3://bucket/prefix (keys and endpoint by AWS_* variables).
+        count: How many, a multiple of the processes that will train.
+    """
+    from agents.sweep.shards import write_shards
+
+    made = write_shards(data, place, count)
+    size = sum(file["bytes"] for one in made for file in one.files.values())
+    print(json.dumps({"shards": len(made), "episodes": sum(one.episodes for one in made), "bytes": size}))
+
+
 def draw(
     run: Annotated[Path, tyro.conf.Positional],
     executor: Place = "local",
@@ -617,6 +646,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "collect": collect,
     "label": label,
     "draw": draw,
+    "shard": shard,
     "resume": resume,
     "evaluate": evaluate,
     "report": report,

@@ -1,5 +1,6 @@
 """Two processes train the network that one would: the same minibatches, the same parameters."""
 
+import dataclasses
 import json
 import os
 import runpy
@@ -15,11 +16,13 @@ from agents.badgr.config import BadgrConfig
 from agents.badgr.ddp import Ranks, RanksError
 from agents.badgr.train import train_badgr
 from agents.configs import config_to_json
+from agents.sweep.shards import own_shards, write_shards
+from envs.dataset import EpisodeDataset
 
 toy = runpy.run_path(str(Path(__file__).with_name("badgr_drives.py")))
 
 TRAIN = """
-import sys
+import os, signal, sys
 from pathlib import Path
 import torch
 from agents.badgr.config import BadgrConfig
@@ -37,10 +40,13 @@ def step(self, batch, number):
     if number + 1 == self.config.steps:  # what this process has at the end
         state = {name: values.contiguous() for name, values in self.network.state_dict().items()}
         save_file(state, out / f"rank{self.ranks.rank}.safetensors")
+    if "killed" in sys.argv and self.ranks.rank == 1 and number == 5:
+        os.kill(os.getpid(), signal.SIGKILL)
     return metrics
 
 Optimisation.step = step
-train_badgr(read_config(out, BadgrConfig), out / "run", resume="resume" in sys.argv, quiet=True,
+name = "run" if "whole" not in sys.argv else "whole"
+train_badgr(read_config(out, BadgrConfig), out / name, resume="resume" in sys.argv, quiet=True,
             tensorboard=False)
 """
 
@@ -85,6 +91,45 @@ def test_two_processes_are_as_one(settings: BadgrConfig, tmp_path: Path) -> None
     ]
     assert [row["step"] for row in rows[0]] == [row["step"] for row in rows[1]]
     assert rows[0][0]["train/loss"] == pytest.approx(rows[1][0]["train/loss"], abs=1e-3)
+
+
+@pytest.mark.slow
+def test_each_process_reads_its_own_shards_and_a_killed_one_goes_on_in_order(
+    settings: BadgrConfig, tmp_path: Path
+) -> None:
+    place, cache = tmp_path / "place", tmp_path / "cache"
+    shards = write_shards(Path(settings.data[0]), str(place), 4)
+    config = dataclasses.replace(
+        settings, data=(), shards=str(place), cache=str(cache), keep="last", members=1
+    )
+    (tmp_path / "config.json").write_text(json.dumps(config_to_json(config)))
+    script = tmp_path / "train.py"
+    script.write_text(TRAIN)
+    done = launch(script, tmp_path, "whole")
+    assert done.returncode == 0, done.stderr
+    first, second = (load_file(tmp_path / f"rank{rank}.safetensors") for rank in (0, 1))
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    drives = [
+        json.loads((tmp_path / "whole" / name).read_text()) for name in ("drives.json", "drives-1.json")
+    ]
+    known = [{id for side in one.values() for id in side} for one in drives]
+    assert known[0].isdisjoint(known[1])
+    for rank in (0, 1):  # the very episodes of its shards
+        own = set[str]()
+        for shard in own_shards(shards, rank, 2):
+            with EpisodeDataset(cache / shard.folder, read_only=True) as dataset:
+                own |= set(dataset.ids)
+        assert known[rank] == own
+    killed = launch(script, tmp_path, "killed")
+    assert killed.returncode != 0
+    assert not (tmp_path / "run" / "summary.json").exists()
+    resumed = launch(script, tmp_path, "resume")
+    assert resumed.returncode == 0, resumed.stderr
+    assert (tmp_path / "run" / "metrics.jsonl").read_bytes() == (
+        tmp_path / "whole" / "metrics.jsonl"
+    ).read_bytes()
+    again = load_file(tmp_path / "rank1.safetensors")
+    assert all(torch.equal(second[name], again[name]) for name in second)
 
 
 def test_every_row_of_a_minibatch_has_one_process() -> None:

@@ -57,13 +57,16 @@ HOMES = {
     "jinja2": LABELLING,
     "sqlalchemy": LABELLING,
     "alembic": LABELLING,
-    "fsspec": LABELLING,
+    "fsspec": (*LABELLING, "agents/sweep/shards.py"),
+    "ray": ("agents/sweep/ray_cluster.py",),
+    "submitit": ("agents/sweep/slurm.py",),
+    "optuna": ("agents/sweep/search.py",),
     "pyarrow": (*LABELLING, "envs/lerobot*.py"),
 }
 """The files that may import a heavy package at all."""
 INSIDE_FUNCTIONS = (
     "mujoco", "ale_py", "envpool", "habitat", "cv2", "minari", "av", "rerun", "rclpy", "numba",
-    "mcap", "rosbags", *MESSAGES,
+    "mcap", "rosbags", "ray", "submitit", "optuna", *MESSAGES,
 )  # fmt: skip
 """Never at the top of a file, so that importing the file costs nothing and works without them."""
 EXTRAS = (*HOMES, "imageio", "safetensors", "tensorboard", "h5py", "psycopg", "s3fs", "onnx")

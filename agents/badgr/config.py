@@ -16,8 +16,13 @@ from agents.badgr.windows import WindowConfig
 class BadgrConfig:
     """A run. Sources of the numbers: badgr specification 1.4 and 1.5, where it says nothing else."""
 
-    data: tuple[str, ...]
+    data: tuple[str, ...] = ()
     """folders of recorded drives"""
+    shards: str = ""
+    """in place of folders: drives in shards, in a folder or at s3://bucket/prefix, of which each process
+    fetches and reads its own alone"""
+    cache: str = ""
+    """folder of this machine for the shards that it fetched; none: in the user's own cache"""
     holdout_data: tuple[str, ...] = ()
     """folders of drives to measure on; none: a share of the drives in `data`"""
     holdout: float = 0.1
@@ -80,8 +85,10 @@ class BadgrConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if not self.data:
-            raise ValueError("data names no folder of recorded drives")
+        if bool(self.data) == bool(self.shards):
+            raise ValueError("data must name a folder of recorded drives, or shards their place")
+        if self.shards and (self.holdout_data or self.hours is not None):
+            raise ValueError("drives in shards have no holdout_data and no hours: cut others instead")
         if not 0 < self.holdout < 1:
             raise ValueError(f"holdout must lie between 0 and 1, got {self.holdout}")
         for name in ("steps", "batch_size", "evaluations", "holdout_windows", "members", "threads"):

@@ -31,6 +31,8 @@ def label_thresholds(folders: Sequence[str], labels: Labels = "auto") -> LabelCo
     """
     if labels != "auto":
         return LABELS[labels]
+    if not folders:
+        raise ValueError("nothing says what world the drives are from: give --labels urban or off-road")
     worlds = sorted({_world(Path(folder)) for folder in folders})
     chosen = {LABELS[world].digest(): LABELS[world] for world in worlds}  # type: ignore[index]
     if len(chosen) > 1:

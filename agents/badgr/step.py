@@ -44,6 +44,8 @@ class Optimisation:
 
     def __init__(self, config: BadgrConfig, drives: int, ranks: Ranks | None = None) -> None:
         self.config, self.ranks = config, ranks or Ranks()
+        self.own_shards = bool(config.shards) and self.ranks.count > 1
+        """whether each process draws its part of a minibatch from drives that the others do not have"""
         self.device, self.autocast = choose_device(config, self.ranks)
         torch.manual_seed(config.seed)
         layers = NetworkConfig(members=config.members)
@@ -68,8 +70,14 @@ class Optimisation:
                     state[name] = torch.empty_like(parameter).copy_(values)
 
     def rows(self) -> slice:
-        """Of each minibatch, those that this process computes."""
-        return self.ranks.part(self.config.batch_size)
+        """Of the windows that this process draws, those that it computes."""
+        part = self.ranks.part(self.config.batch_size)
+        return slice(None) if self.own_shards else part
+
+    @property
+    def drawn(self) -> int:
+        """Windows that this process draws for each minibatch."""
+        return self.config.batch_size // (self.ranks.count if self.own_shards else 1)
 
     def step(self, batch: Batch, number: int) -> dict[str, float]:
         """Learns from a minibatch, whose images are those of `rows`. number: of the step, from 0.
@@ -114,21 +122,26 @@ class Optimisation:
         assert self._trained is not None
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast):
             logits, position = self._trained(self._moved(batch.images), self._moved(batch.actions[rows]))
-        # Every process knows the whole minibatch's labels, and so by how much its mean is to be divided.
+        # Every process knows by how much the whole minibatch's mean is divided: it drew it too, or is told.
         events = event_losses(
             logits.float(),
             self._moved(batch.labels[rows]),
             self._moved(mask[:, rows]),
             self._positive_weights,
-            self._moved(mask.sum((1, 2))),
+            self._total(mask.sum((1, 2))),
         )
         place = position_loss(
             position.float(),
             self._moved(batch.position[rows]),
             self._moved(moved[:, rows]),
-            self._moved(moved.sum((1, 2))),
+            self._total(moved.sum((1, 2))),
         )
         return events.mean(0), place.mean()
+
+    def _total(self, counts: Array) -> Tensor:
+        """Counts of the windows drawn here, made those of the whole minibatch."""
+        moved = self._moved(counts)
+        return self.ranks.summed(moved) if self.own_shards else moved
 
     def _moved(self, values: Array) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(values)).to(self.device, non_blocking=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import dataclasses
 import json
 import math
 import time
@@ -146,9 +147,10 @@ class BadgrTraining:
         progress.update(self.step, loss=metrics["train/loss"])
 
     def _batch(self, step: int) -> Batch:
-        rng = np.random.default_rng([self.config.seed, step])
+        own = [self.ranks.rank] if self.optimisation.own_shards else []  # each process draws from its own
+        rng = np.random.default_rng([self.config.seed, step, *own])
         windows, rows = self.experience.training, self.optimisation.rows()
-        batch = windows.batch(windows.draw(rng, self.config.batch_size), rng, rows)
+        batch = windows.batch(windows.draw(rng, self.optimisation.drawn), rng, rows)
         if not self.config.mirror:
             return batch
         column = steering_column(self.config.spec, self.config.steering)
@@ -253,15 +255,28 @@ class BadgrTraining:
 
     def _load(self, detectors: Mapping[str, Detector] | None) -> Experience:
         """The drives that the run began with, though others may have been recorded since."""
-        file = self.record.path / DRIVES_FILE
+        config, name = self.config, DRIVES_FILE
+        if config.shards:
+            config = dataclasses.replace(config, shards="", data=self._own_shards())
+            name = DRIVES_FILE if self.ranks.writes else f"drives-{self.ranks.rank}.json"
+        file = self.record.path / name
         if file.exists():
             drives = json.loads(file.read_text(encoding="utf-8"))
-            return load_experience(self.config, detectors, (drives["training"], drives["holdout"]))
-        experience = load_experience(self.config, detectors)
-        if not self.ranks.writes:
+            return load_experience(config, detectors, (drives["training"], drives["holdout"]))
+        experience = load_experience(config, detectors)
+        if not (self.ranks.writes or self.config.shards):
             raise TrainingError(f"{file} is not there: all processes must see the same folder of runs")
         write_json(file, {"training": list(experience.training_ids), "holdout": list(experience.holdout_ids)})
         return experience
+
+    def _own_shards(self) -> tuple[str, ...]:
+        """Folders of this process's shards, fetched where they are not here yet."""
+        from agents.sweep.shards import default_cache, fetch_shards, own_shards, read_shards
+
+        place = self.config.shards
+        shards = own_shards(read_shards(place), self.ranks.rank, self.ranks.count)
+        cache = Path(self.config.cache) if self.config.cache else default_cache()
+        return tuple(str(folder) for folder in fetch_shards(place, shards, cache))
 
 
 @contextlib.contextmanager

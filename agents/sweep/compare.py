@@ -117,7 +117,7 @@ def table(found: Sequence[Method], measure: Measure, until: float | None = None)
         spread = f"{_short(min(values))} to {_short(max(values))}" if values else "-"
         rows.append([
             one.task, one.name, str(len(one.runs)), " / ".join(steps), _interval([values]), spread,
-            _interval([one.scores()]), _median(one, "held_out_accuracy", "{:.0%}"),
+            _interval([one.scores()]), _median(one, "held_out_accuracy", "{:.0f} %", 100),
             _median(one, "cpu_seconds", "{:,.0f} s"),
         ])  # fmt: skip
     return rows + _over_tasks(found)
@@ -224,8 +224,8 @@ def _interval(strata: Sequence[Sequence[float]]) -> str:
     return _short(value) if math.isnan(low) else f"{_short(value)} ({_short(low)} to {_short(high)})"
 
 
-def _median(one: Method, name: str, style: str) -> str:
-    known = [value for run in one.runs if (value := run.number(name)) is not None]
+def _median(one: Method, name: str, style: str, factor: float = 1.0) -> str:
+    known = [factor * value for run in one.runs if (value := run.number(name)) is not None]
     return style.format(statistics.median(known)) if known else "-"
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import matplotlib
@@ -58,19 +57,27 @@ def _picture(drawn: Sequence[Chart], suffix: str) -> bytes:
 
 def _page(rows: Sequence[Sequence[str]], drawn: Sequence[Chart]) -> Html:
     head, *rest = rows
+    plain = "width:auto;padding:.25rem .5rem .25rem 0;font-size:.8rem"
+    heads = (element("th", text, scope="col", style=plain) for text in head)
+    lines = (
+        element("tr", *(element("td", text, style=f"{plain};white-space:nowrap") for text in row))
+        for row in rest
+    )
     listed = element(
-        "table",
-        element("thead", element("tr", *(element("th", text, scope="col") for text in head))),
-        element("tbody", *(element("tr", *(element("td", text) for text in row)) for row in rest)),
-        style="table-layout:auto",
+        "div",
+        element(
+            "table",
+            element("thead", element("tr", *heads)),
+            element("tbody", *lines),
+            style="table-layout:auto",
+        ),
+        style="overflow-x:auto",
     )
     figures = []
     for chart in drawn:
         named = [line for line in chart.lines if line.label != HIDDEN]
         words = "; ".join(f"{line.label}: from {line.y[0]:.4g} to {line.y[-1]:.4g}" for line in named)
-        figures.append(
-            chart_figure(replace(chart), f"Learning curves on {chart.title}. {words}.", (720, 380))
-        )
+        figures.append(chart_figure(chart, f"Learning curves on {chart.title}. {words}.", (720, 380)))
     intro = (
         "IQM: mean of the middle half of the runs. Intervals: 95 %, bootstrap over the seeds of each task. "
         "Thin lines: single runs."
