@@ -123,7 +123,7 @@ def compare_drives(address: str, folder: Path, units: int, trouble: Callable[[],
     finish(begin("-c", DRIVE, "", str(folder / "local"), str(units)))
     far = folder / "cluster"
     words = ("-c", DRIVE, address, str(far), str(units))
-    nodes = json.loads(interrupted(words, lambda: lines(far / "drives.jsonl") >= 2, trouble))
+    nodes = json.loads(interrupted(words, lambda: lines(far / "drives.jsonl") >= 1, trouble))
     found = []
     for name in ("local", "cluster"):
         with EpisodeDataset(folder / name, read_only=True) as dataset:
@@ -229,7 +229,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="fewer units, seeds and seconds")
     quick = parser.parse_args().quick
-    units, seeds, queries, count, seconds = (6, 2, 6, 100, 30.0) if quick else (12, 4, 20, 500, 240.0)
+    units, seeds, queries, count, seconds = (4, 2, 4, 50, 30.0) if quick else (12, 4, 20, 500, 240.0)
     machine = f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores"
     print(f"{machine} (load before: {os.getloadavg()[0]:.1f})\n")
     print("| work | how much | nodes used | differences |\n|---|---|---|---|", flush=True)
