@@ -8,6 +8,7 @@ Then `surefoot robot arm`. This file runs in ROS's own Python: it imports nothin
 
 from launch import LaunchDescription
 from launch.actions import DeclareLaunchArgument, SetEnvironmentVariable
+from launch.conditions import IfCondition
 from launch.substitutions import (
     LaunchConfiguration,
     PathJoinSubstitution,
@@ -26,17 +27,29 @@ def generate_launch_description():
     return LaunchDescription(
         [
             DeclareLaunchArgument("model", description="exported event predictor"),
-            DeclareLaunchArgument("goal", default_value="", description="latitude,longitude; or the topic's"),
+            DeclareLaunchArgument("goal", default_value="", description="latitude,longitude; or the topics'"),
+            DeclareLaunchArgument("route", default_value="", description="file of goals: YAML or GeoJSON"),
             DeclareLaunchArgument("shadow", default_value="false", description="true: do not drive"),
             DeclareLaunchArgument(
                 "config", default_value=[configs, "/robot.yaml"], description="parameters of the robot"
             ),
+            DeclareLaunchArgument("record", default_value="true", description="to recordings/ here"),
             DeclareLaunchArgument("namespace", default_value="", description="of all topics"),
             DeclareLaunchArgument("surefoot", default_value="surefoot", description="the command"),
             # Without it camera frames of 640x480 are lost in shared memory, see config/fastdds.xml.
             SetEnvironmentVariable("FASTRTPS_DEFAULT_PROFILES_FILE", [configs, "/fastdds.xml"]),
             # Other libraries' threads must not take the guard's core.
             SetEnvironmentVariable("OMP_NUM_THREADS", "1"),
+            # Only listens: when it ends or its disk is full, the robot drives on.
+            Node(
+                executable=surefoot,
+                arguments=["robot", "record"],
+                name="recorder",
+                namespace=LaunchConfiguration("namespace"),
+                parameters=[config],
+                output="screen",
+                condition=IfCondition(LaunchConfiguration("record")),
+            ),
             Node(
                 executable=surefoot,
                 arguments=["robot", "guard"],
@@ -53,6 +66,8 @@ def generate_launch_description():
                     "drive",
                     LaunchConfiguration("model"),
                     ["--goal=", LaunchConfiguration("goal")],
+                    # "None" is how the command line says that there is no file.
+                    ["--route=", PythonExpression(["'", LaunchConfiguration("route"), "' or 'None'"])],
                     shadow,
                 ],
                 name="driver",

@@ -29,6 +29,7 @@ from robot.config import RobotConfig
 from robot.gate import Stream
 from robot.messages import MessageError
 from robot.node import RosNode, command_qos, sensor_qos, silence, state_qos
+from robot.route import Route, ahead_on
 from robot.safety import STOP, Command
 from robot.streams import Streams, units
 
@@ -40,9 +41,10 @@ Array = NDArray[Any]
 class RosRobot:
     """Actions: (rad/s to the left, m/s). Observations are those of `SimulatedRover`.
 
-    image: (height, width) that the model sees; dt: s of a decision; goal: (latitude, longitude), None: the
-    topic's. late: s that the decisions of the last minutes came after they were due. waits: how often the
-    next action came so late that the robot stood.
+    image: (height, width) that the model sees; dt: s of a decision; route: where to drive, None: what the
+    topics goal and path say; needs_goal: whether the first observation waits for one. late: s that the
+    decisions of the last minutes came after they were due. waits: how often the next action came so late
+    that the robot stood.
     start_seconds: how long the first observation may wait for sensors and goal.
     """
 
@@ -52,7 +54,8 @@ class RosRobot:
         *,
         image: tuple[int, int] = (96, 128),
         dt: float = 0.25,
-        goal: tuple[float, float] | None = None,
+        route: Route | None = None,
+        needs_goal: bool = True,
         start_seconds: float = 20.0,
         ros: RosNode | None = None,
         arguments: Sequence[str] = (),
@@ -71,8 +74,11 @@ class RosRobot:
         self.late: deque[float] = deque(maxlen=4000)
         self.waits = 0
         self.ros = ros or RosNode("driver", arguments)
-        self._streams = Streams(config, image, dt)
-        self._streams.goal = goal
+        self._streams = Streams(config, image, dt, needs_goal=needs_goal)
+        self._streams.route, self._is_given = route, route is not None
+        self._goal_trouble, self._no_fix = "", False
+        self._passed_over: set[str] = set()
+        self._path: Any = None  # one that came before odometry did
         self._lock = threading.Lock()
         self._start_seconds = start_seconds
         self._wish, self._wish_ends = STOP, 0.0
@@ -123,10 +129,22 @@ class RosRobot:
         time_taken = self._streams.streams["camera"].time
         return time.monotonic() - time_taken if time_taken is not None else float("inf")
 
-    def set_goal(self, latitude: float, longitude: float) -> None:
-        """In place of the topic's."""
+    @property
+    def route(self) -> Route | None:
+        """Where it drives."""
+        return self._streams.route
+
+    def beyond_fence(self) -> str | None:
+        """Which goal lies outside of the guard's geofence, in words."""
         with self._lock:
-            self._streams.goal = latitude, longitude
+            return self._streams.beyond(self.config.safety.geofence_radius)
+
+    def position_trouble(self) -> str:
+        """Why GPS tells nothing, in words; empty while it has a fix."""
+        if not self._no_fix:
+            return ""
+        topic = self.config.topics.position
+        return f"{topic}: the receiver has no fix (status.status): is its antenna under the open sky?"
 
     def restart(self) -> None:
         """A new trip: odometry counts from here."""
@@ -182,7 +200,7 @@ class RosRobot:
 
     def _subscribe(self) -> None:
         from geometry_msgs.msg import TwistStamped
-        from nav_msgs.msg import Odometry
+        from nav_msgs.msg import Odometry, Path
         from sensor_msgs.msg import CompressedImage, Image, Imu, LaserScan, NavSatFix
         from std_msgs.msg import String
 
@@ -200,6 +218,10 @@ class RosRobot:
 
         def odometry(message: Any, topic: str, stamp: float) -> None:
             streams.hear_odometry(messages.odometry(message, topic), stamp)
+            streams.odometry_frame = str(message.header.frame_id)
+            if self._path is not None:
+                waiting, self._path = self._path, None
+                self._follow(waiting)
 
         def lidar(message: Any, topic: str, stamp: float) -> None:
             streams.hear_scan(*messages.scan(message, topic))
@@ -216,6 +238,8 @@ class RosRobot:
         node = self.ros.node
         node.create_subscription(NavSatFix, topics.position, self._hear_fix, sensor_qos())
         node.create_subscription(NavSatFix, topics.goal, self._hear_goal, state_qos())
+        # Some planners keep their last path for who comes late, some do not: this hears both.
+        node.create_subscription(Path, topics.path, self._hear_path, command_qos())
         node.create_subscription(String, "guard/state", self._hear_guard, state_qos())
         self._kinds |= {"position": (topics.position, "sensor_msgs/msg/NavSatFix")}
         self._kinds |= {"goal": (topics.goal, "sensor_msgs/msg/NavSatFix")}
@@ -242,6 +266,7 @@ class RosRobot:
         with self._lock:
             try:
                 place = messages.fix(message, topic)
+                self._no_fix = place is None
                 stamp = messages.stamp_seconds(message, topic)
                 if place is not None and stream.hear(stamp, time.monotonic(), time.time()):
                     self._streams.hear_fix(place)
@@ -249,14 +274,47 @@ class RosRobot:
                 log.error("driver: %s", error)
 
     def _hear_goal(self, message: Any) -> None:
+        topic = self.config.topics.goal
         try:
-            goal = messages.fix(message, self.config.topics.goal)
+            goal = messages.fix(message, topic)
         except MessageError as error:
             log.error("driver: %s; the old goal stays", error)
             return
-        if goal is not None:
+        if goal is None:
+            log.error("driver: %s: status.status says that it is no place; the old goal stays", topic)
+        elif self._takes(topic):
             log.info("driver: goal %.7f %.7f", *goal)
-            self.set_goal(*goal)
+            with self._lock:
+                self._streams.route, self._goal_trouble = Route([goal], source=topic), ""
+
+    def _hear_path(self, message: Any) -> None:
+        if self._takes(self.config.topics.path):
+            with self._lock:
+                if self._streams.odometry_frame is None:
+                    self._path = message
+                else:
+                    self._follow(message)
+
+    def _follow(self, message: Any) -> None:
+        """A new path takes the old one's place; one that cannot be used stops the robot."""
+        topic, streams = self.config.topics.path, self._streams
+        try:
+            places = messages.path(message, topic, streams.odometry_frame or "")
+        except MessageError as error:
+            if str(error) != self._goal_trouble:
+                log.error("driver: %s", error)
+            streams.route, self._goal_trouble = None, str(error)
+            return
+        if not streams.by_odometry:
+            log.info("driver: follows %s, %d poses in %s", topic, len(places), streams.odometry_frame)
+        streams.route, self._goal_trouble = Route(ahead_on(places, streams.place), "odometry", topic), ""
+
+    def _takes(self, topic: str) -> bool:
+        """Goals of the command line are not changed by topics."""
+        if self._is_given and topic not in self._passed_over:
+            self._passed_over.add(topic)
+            log.info("driver: goals were given when it was started: what %s says is not followed", topic)
+        return not self._is_given
 
     def _hear_guard(self, message: Any) -> None:
         self.guard = json.loads(message.data)
@@ -267,7 +325,11 @@ class RosRobot:
         while missing := self._streams.missing():
             if self.ros.ending.is_set():
                 raise KeyboardInterrupt
+            if missing[0] == "goal" and self._goal_trouble:
+                raise MessageError(self._goal_trouble)
             if time.monotonic() > end:
+                if missing[0] == "position" and self._no_fix:
+                    raise TimeoutError(f"position: {self.position_trouble()}")
                 topic, kind = self._kinds[missing[0]]
                 words = silence(self.ros.node, topic, kind)
                 raise TimeoutError(f"{missing[0]}: nothing has come in {self._start_seconds:g} s; {words}")

@@ -19,12 +19,14 @@ import numpy as np
 
 from agents.badgr.planner import PlannerConfig
 from agents.badgr.reward import Preferences
+from agents.badgr.trip import Halt
 from robot import to_messages
 from robot.bridge import RosRobot
 from robot.config import ConfigError, RobotConfig
 from robot.messages import MessageError
 from robot.node import open_node
 from robot.parameters import declare, on_change
+from robot.route import Route
 from robot.teller import Teller
 from robot.weights import WEIGHTS, declare_weights
 
@@ -42,8 +44,8 @@ class DriveOptions:
 
     model: Path
     """exported event predictor"""
-    goal: tuple[float, float] | None = None
-    """latitude, longitude; None: the topic's"""
+    route: Route | None = None
+    """None: what the topics say"""
     shadow: bool = False
     preferences: Preferences = field(default_factory=Preferences)
     planner: PlannerConfig = field(default_factory=PlannerConfig)
@@ -70,6 +72,8 @@ class DriveReport:
     frame_age_ms_p99: float = 0.0
     driving_seconds: float = 0.0
     silences: dict[str, int] = field(default_factory=dict)
+    goals: tuple[int, int] = (0, 0)
+    """which of how many it was on its way to at the end"""
     ended: str = ""
 
 
@@ -87,6 +91,8 @@ class Driver:
         self._said = ""
         self._next_report = 0.0
         self._was_armed = False
+        self._frame = ""
+        self._arrived = ""
         node = robot.ros.node
         self._diagnostics = node.create_publisher(DiagnosticArray, "/diagnostics", 10)
         self._teller = Teller(node, shadow=shadow)
@@ -101,6 +107,9 @@ class Driver:
                     why = f"{seconds:g} s are over"
                     break
                 self._tick()
+                if self._arrived:
+                    why = f"the end of the path of {self._arrived} is reached"
+                    break
                 if self.agent.halt is not None and self.agent.halt.is_final:
                     why = self.agent.halt.words
                     break
@@ -124,6 +133,12 @@ class Driver:
             self._say(f"waits: {self.robot.guard['reason']}; `surefoot robot arm` lets it drive")
             self._rest()
             return
+        too_far = self.robot.beyond_fence()
+        if too_far is not None:
+            self._say(f"waits: {too_far}")
+            self._rest()
+            return
+        self._expect_one_frame()
         action = self.agent.act(seen)
         self._work.append(time.monotonic() - began)
         self._ages.append(self.robot.camera_age())
@@ -131,10 +146,35 @@ class Driver:
         self.report.late += self._work[-1] > self.robot.dt
         self.report.driving_seconds += self.robot.dt
         halt, hold = self.agent.halt, self.robot.guard["reason"]
+        if halt is not None and halt.kind == "blind" and (why := self.robot.position_trouble()):
+            halt = Halt("blind", f"{halt.words}; {why}")
         self._say(f"stands: {halt.words}" if halt else f"held by the guard: {hold}" if hold else "drives")
         self._publish(time.monotonic())
-        self._teller.tell(self._said, action, self.agent.plan, self.agent.leg)
+        route = self.robot.route
+        waypoint = route.progress if route is not None else (1, 1)
+        self._teller.tell(self._said, action, self.agent.plan, self.agent.leg, waypoint)
+        self._go_on(route)
         self.robot.act(np.zeros(2, np.float32) if self.shadow else action)
+
+    def _expect_one_frame(self) -> None:
+        """Where the robot was by GPS says nothing about where it is by odometry."""
+        route = self.robot.route
+        frame = route.frame if route is not None else self._frame
+        if frame != self._frame:
+            self.agent.reset()
+            self._frame = frame
+
+    def _go_on(self, route: Route | None) -> None:
+        """The next goal's turn, or the end of a path: odometry needs no circle around it, as GPS does."""
+        leg = self.agent.leg
+        if route is None or leg is None:
+            return
+        self.report.goals = route.progress
+        if route.advance(leg.distance):
+            log.info("drive: goal %d of %d", *route.progress)
+        elif route.frame == "odometry" and route.is_last:
+            near = leg.distance < self.agent.config.trip.arrive
+            self._arrived = route.source if near else ""
 
     def _is_armed(self) -> bool:
         armed = bool(self.robot.guard["armed"])
@@ -173,7 +213,9 @@ class Driver:
         self._next_report = now + REPORT_SECONDS
         self._sum_up()
         values = {
-            key: value for key, value in asdict(self.report).items() if key not in ("silences", "ended")
+            key: value
+            for key, value in asdict(self.report).items()
+            if key not in ("silences", "ended", "goals")
         }
         status = DiagnosticStatus(
             level=DiagnosticStatus.OK if self._said == "drives" else DiagnosticStatus.WARN,
@@ -201,14 +243,14 @@ def run_drive(config: RobotConfig, options: DriveOptions, arguments: Sequence[st
     with open_node("driver", arguments) as ros:
         config = declare(ros.node, config, extra=WEIGHTS)
         agent = BadgrAgent(predictor, options.preferences, DriveConfig(planner=options.planner))
-        on_change(ros.node, "limits.speed", lambda changed: _check_limits(changed, options))
         declare_weights(ros.node, agent)
+        on_change(ros.node, "limits.speed", lambda changed: _check_limits(changed, options))
         _check_limits(config, options)
         log.info(
             "drive: %s on %s, %d candidates", options.model, predictor.provider, options.planner.candidates
         )
         with RosRobot(
-            config, image=spec.image[:2], dt=spec.step_seconds, goal=options.goal, ros=ros
+            config, image=spec.image[:2], dt=spec.step_seconds, route=options.route, ros=ros
         ) as robot:
             return Driver(robot, agent, predictor.provider, shadow=options.shadow).run(options.seconds)
 

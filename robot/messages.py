@@ -137,6 +137,25 @@ def fix(message: Any, topic: str) -> tuple[float, float] | None:
     return latitude, longitude
 
 
+def path(message: Any, topic: str, frame: str) -> Array:
+    """(K, 2) m of a nav_msgs/Path that is given in `frame`, the name of odometry's own."""
+    given = str(message.header.frame_id)
+    if given.lstrip("/") != frame.lstrip("/"):
+        raise MessageError(
+            f"{topic}: frame_id is {given!r}, odometry is in {frame!r}, and how they lie to each other is "
+            "not known here: let the planner give its path in odometry's frame (nav2: global_frame), or set "
+            f"topics.odometry to one in {given!r}"
+        )
+    if not message.poses:
+        raise MessageError(f"{topic}: the path is empty: its planner has found no way; the robot stands")
+    points = [[pose.pose.position.x, pose.pose.position.y] for pose in message.poses]
+    places = np.array(points, np.float64)
+    if not np.isfinite(places).all():
+        number = int(np.flatnonzero(~np.isfinite(places).all(1))[0])
+        raise MessageError(f"{topic}: pose {number} lies at {points[number]}, expected finite metres")
+    return places
+
+
 def scan(message: Any, topic: str) -> tuple[Array, Array]:
     """(angles, ranges) of the echoes of a sensor_msgs/LaserScan: rad to the left of its own x axis, and m.
 

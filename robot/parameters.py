@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable, Sequence
 from dataclasses import fields
 from typing import Any
@@ -37,11 +38,15 @@ def declare(node: Any, defaults: RobotConfig, extra: Sequence[str] = ()) -> Robo
 def on_change(node: Any, live: str, apply: Callable[[RobotConfig], None]) -> None:
     """Calls `apply` with the new configuration whenever parameters below `live` ("limits.") are set.
 
-    All others of RobotConfig are refused, and what `apply` raises a ConfigError for; the reason is told.
+    All others of RobotConfig are refused, those that nobody declared, and what `apply` raises a ConfigError
+    for; the reason is told. Call it when all parameters are declared.
     """
     from rcl_interfaces.msg import SetParametersResult
 
     def check(parameters: Sequence[Any]) -> Any:
+        unknown = [one.name for one in parameters if not node.has_parameter(one.name)]
+        if unknown:
+            return SetParametersResult(successful=False, reason=_unknown(node, unknown[0]))
         ours = {name: node.get_parameter(name).value for name, _ in RobotConfig().parameters()}
         wanted = {one.name: one.value for one in parameters if one.name in ours}
         fixed = [name for name in wanted if not name.startswith(live)]
@@ -58,6 +63,13 @@ def on_change(node: Any, live: str, apply: Callable[[RobotConfig], None]) -> Non
         return SetParametersResult(successful=True)
 
     node.add_on_set_parameters_callback(check)
+
+
+def _unknown(node: Any, name: str) -> str:
+    known = sorted(node.get_parameters_by_prefix(""))
+    near = difflib.get_close_matches(name, known, n=2, cutoff=0.6)
+    hint = f"; did you mean {' or '.join(near)}?" if near else f": `ros2 param list` shows its {len(known)}"
+    return f"{node.get_name()} has no parameter {name}{hint}"
 
 
 def _descriptor(config: RobotConfig, name: str) -> Any:

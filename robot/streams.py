@@ -21,6 +21,7 @@ from robot.config import RobotConfig
 from robot.gate import Stream
 from robot.local_frame import LocalFrame
 from robot.messages import ImuReading, MessageError, OdometryReading, beams
+from robot.route import Route
 
 Array = NDArray[Any]
 
@@ -37,17 +38,22 @@ class _Sample:
 class Streams:
     """Filled by `hear_*`, read by `observation`. Times are s of the steady clock, stamps of the sensors'.
 
-    image: (height, width) of the observation's picture; dt: s of a decision.
+    image: (height, width) of the observation's picture; dt: s of a decision; needs_goal: whether nothing can
+    be decided without one.
     """
 
-    def __init__(self, config: RobotConfig, image: tuple[int, int], dt: float) -> None:
-        self.config, self.image, self.dt = config, image, dt
+    def __init__(
+        self, config: RobotConfig, image: tuple[int, int], dt: float, *, needs_goal: bool = True
+    ) -> None:
+        self.config, self.image, self.dt, self.needs_goal = config, image, dt, needs_goal
         names = ("camera", "imu", "odometry", "lidar", "position", "velocity")
         self.streams = {name: Stream() for name in names}
         self.frame: LocalFrame | None = None
         """around the first fix"""
-        self.goal: tuple[float, float] | None = None
-        """latitude and longitude"""
+        self.route: Route | None = None
+        """where to drive"""
+        self.odometry_frame: str | None = None
+        """name that odometry gives its frame"""
         self._picture: Callable[[], Array] = lambda: np.zeros((*image, 3), np.uint8)
         self._gyro: deque[_Sample] = deque(maxlen=KEPT)
         self._acceleration: deque[_Sample] = deque(maxlen=KEPT)
@@ -61,9 +67,35 @@ class Streams:
 
     def missing(self) -> list[str]:
         """Streams that have said nothing yet."""
-        needed = ["camera", "imu", "odometry", "position"] + ["lidar"] * self.config.safety.use_lidar
+        needed = ["camera", "imu", "odometry"] + ["lidar"] * self.config.safety.use_lidar
+        needed += ["position"] * (not self.by_odometry)
         silent = [name for name in needed if self.streams[name].time is None]
-        return silent + ["goal"] * (self.goal is None)
+        return silent + ["goal"] * (self.needs_goal and self.route is None)
+
+    @property
+    def by_odometry(self) -> bool:
+        """Whether odometry alone tells where the robot and its goal are: no GPS is needed then."""
+        return self.route is not None and self.route.frame == "odometry"
+
+    @property
+    def place(self) -> Array:
+        """(2,) m in odometry's own frame."""
+        here: Array = self._pose[:2]
+        return here
+
+    def beyond(self, radius: float) -> str | None:
+        """Which goal on earth lies further away than `radius`, m, in words."""
+        if self.route is None or self.by_odometry or self.frame is None:
+            return None
+        for number, goal in enumerate(self.route.places[self.route.at :], self.route.at + 1):
+            away = math.dist(self.frame.metres(*goal), self._fix)
+            if away > radius:
+                return (
+                    f"goal {number} of {len(self.route.places)} ({goal[0]:.7f}, {goal[1]:.7f}) lies "
+                    f"{away:,.0f} m away, the guard's geofence is {radius:g} m: are latitude and longitude "
+                    "swapped? Else raise safety.geofence_radius"
+                )
+        return None
 
     def hear_picture(self, unpack: Callable[[], Array]) -> None:
         """unpack gives (H, W, 3) uint8; it is called only for pictures that a decision is made on."""
@@ -117,7 +149,7 @@ class Streams:
         """In new memory. Raises MessageError for a picture that cannot be used."""
         pose = self._pose if self._start is None else _seen_from(self._start, self._pose)
         fix_age = now - (self.streams["position"].time or 0.0)
-        return {
+        seen = {
             "image": resized(self._picture(), self.image),
             "lidar": self._lidar.copy(),
             "imu_angular_velocity": self._resampled(self._gyro),
@@ -131,11 +163,25 @@ class Streams:
             "compass": np.array([self._compass], np.float32),
             "goal": np.array(self._goal_in_metres()),
         }
+        return {**seen, **self._told_by_odometry()} if self.by_odometry else seen
 
     def _goal_in_metres(self) -> tuple[float, float]:
-        if self.goal is None or self.frame is None:
+        if self.route is None or self.frame is None:
             return 0.0, 0.0
-        return self.frame.metres(*self.goal)
+        return self.frame.metres(*self.route.goal)
+
+    def _told_by_odometry(self) -> dict[str, Array]:
+        """Place, motion, heading and goal in odometry's frame, in place of those of GPS and compass."""
+        assert self.route is not None
+        heading = (self._pose[2] + math.pi) % (2 * math.pi) - math.pi
+        facing = np.array([math.cos(heading), math.sin(heading)])
+        return {
+            "gps": self._pose[:2].copy(),
+            "gps_age": np.zeros(1, np.float32),
+            "gps_velocity": (self._mean(self._wheels)[0] * facing).astype(np.float32),
+            "compass": np.array([heading], np.float32),
+            "goal": np.array(self.route.goal, np.float64),
+        }
 
     def _velocity(self) -> Array:
         """(2,) m/s east and north; by wheels and compass where the GPS gives none."""

@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 HELP = runpy.run_path(str(Path(__file__).with_name("robot_ros.py")))
@@ -115,7 +116,10 @@ def test_it_waits_to_be_armed_drives_obeys_new_weights_and_is_stopped_when_kille
         assert float(values["tick_ms_p50"]) > 0
 
         assert put(ear, "preferences.bumpy", 0.0).successful
-        assert "range" in put(ear, "preferences.goal", -1.0).reason
+        refused = put(ear, "preferences.goal", -1.0).reason
+        assert "preferences.goal out of range Min: 0.0, Max: 1000.0, value: -1.0" in refused
+        refused = put(ear, "preferences.bumby", 1.0).reason
+        assert "driver has no parameter preferences.bumby; did you mean preferences.bumpy" in refused
         assert "cannot be changed while the node runs" in put(ear, "rates.plan", 2.0).reason
 
         drive.process.kill()
@@ -145,6 +149,110 @@ def test_in_the_shadow_it_plans_and_wishes_nothing(
         assert report["ended"] == "told to end"
         assert report["provider"] == "CPUExecutionProvider"
     assert set(ear.wishes) == {(0.0, 0.0)}
+
+
+def test_goals_are_driven_to_in_order_and_one_beyond_the_fence_is_refused(
+    robot: tuple[Ear, dict[str, str], str, Path], model: Path
+) -> None:
+    """The first lies where the robot stands, the second 24 km away."""
+    ear, env, config, folder = robot
+    goals = [f"--goal={latitude},8.0002" for latitude in (47.0001, 47.2)]
+    command = surefoot("drive", str(model), "--config", config, "--candidates", "64", "--shadow", *goals)
+    with Program(command, env, folder / "goals.log") as drive:
+        ear.wait(lambda: "goal 2 of 2 (47.2000000, 8.0002000) lies 22," in drive.said(), "the refusal")
+        assert "the guard's geofence is 100 m" in drive.said()
+
+
+def test_a_planners_path_is_followed_by_odometry_to_its_end(
+    robot: tuple[Ear, dict[str, str], str, Path], model: Path
+) -> None:
+    from geometry_msgs.msg import PoseStamped
+    from nav_msgs.msg import Odometry
+    from nav_msgs.msg import Path as RosPath
+
+    from robot.node import command_qos, sensor_qos
+
+    ear, env, config, folder = robot
+    places: list[tuple[float, float]] = []
+    node = ear.ros.node
+
+    def hear(message: Any) -> None:
+        places.append((message.pose.pose.position.x, message.pose.pose.position.y))
+
+    node.create_subscription(Odometry, "odometry/filtered", hear, sensor_qos())
+    planner = node.create_publisher(RosPath, "plan", command_qos())
+
+    def say(frame: str, ways: list[tuple[float, float]]) -> None:
+        message = RosPath(poses=[PoseStamped() for _ in ways])
+        message.header.frame_id = frame
+        for pose, (x, y) in zip(message.poses, ways, strict=True):
+            pose.pose.position.x, pose.pose.position.y = x, y
+        planner.publish(message)
+
+    command = surefoot("drive", str(model), "--config", config, "--candidates", "64", "--shadow")
+    with Program(command, env, folder / "path.log") as drive:
+        ear.wait(lambda: planner.get_subscription_count() > 0 and places, "the driver and odometry")
+
+        def told(words: str, frame: str, ways: list[tuple[float, float]]) -> None:
+            def heard() -> bool:
+                say(frame, ways)
+                return words in drive.said()
+
+            ear.wait(heard, words)
+
+        told("plan: frame_id is 'map', odometry is in 'odom'", "map", [(0.0, 0.0)])
+        told("plan: the path is empty", "odom", [])
+        told("pose 0 lies at [nan, 0.0]", "odom", [(float("nan"), 0.0)])
+        x, y = places[-1]
+        told("follows plan, 2 poses in odom", "odom", [(x, y), (x + 0.3, y)])
+        ear.wait(lambda: drive.process.poll() is not None, "its end")
+        report = json.loads(drive.said().splitlines()[-1])
+        assert report["ended"] == "the end of the path of plan is reached"
+        assert report["goals"] == [1, 1]
+
+
+def test_it_gathers_experience_through_the_guard(
+    robot: tuple[Ear, dict[str, str], str, Path],
+) -> None:
+    from agents.badgr.events import URBAN
+    from agents.badgr.label_store import label_dataset
+    from envs.dataset import EpisodeDataset
+
+    ear, env, config, folder = robot
+    out = folder / "drives"
+    words = ["--out", str(out), "--minutes", "0.1", "--episode-seconds", "5", "--fence", "12"]
+    with Program(surefoot("robot", "collect", "--config", config, *words), env, folder / "c.log") as collect:
+        ear.wait(lambda: "surefoot robot arm" in collect.said() or collect.process.poll(), "its question")
+        ear.arm()
+        ear.wait(lambda: collect.process.poll() is not None, "six seconds of driving", 10 * PATIENCE)
+        report = json.loads(collect.said().splitlines()[-1])
+    assert collect.process.returncode == 0, collect.said()
+    assert report["steps"] >= 24
+    assert report["ended"] == "0.1 minutes are recorded"
+    with EpisodeDataset(out, read_only=True) as dataset:
+        drives = list(dataset)
+        assert len(drives) == report["drives"] >= 1
+        whole = max(drives, key=len)
+        assert whole.observations["image"].shape[1:] == (96, 128, 3)
+        assert np.abs(whole.actions[:, 1]).max() > 0.3, "what the guard sent"
+        assert whole.info["resetting"].shape == (len(whole),)
+        assert len(label_dataset(dataset, URBAN).labels) == len(drives), "its own sensors label it"
+    ear.wait(lambda: ear.commands[-1] == (0.0, 0.0), "zero")
+
+
+def test_a_full_disk_stops_it_in_words(robot: tuple[Ear, dict[str, str], str, Path]) -> None:
+    """The kernel lets its files grow to 100 kB."""
+    ear, env, config, folder = robot
+    words = ["--out", str(folder / "full"), "--episode-seconds", "5", "--fence", "12"]
+    command = ["prlimit", "--fsize=100000", *surefoot("robot", "collect", "--config", config, *words)]
+    with Program(command, env, folder / "full.log") as collect:
+        ear.wait(lambda: "surefoot robot arm" in collect.said() or collect.process.poll(), "its question")
+        ear.arm()
+        ear.wait(lambda: collect.process.poll() is not None, "a drive", 10 * PATIENCE)
+    assert collect.process.returncode == 1
+    assert "cannot be written (File too large): the robot was stopped" in collect.said()
+    assert "Traceback" not in collect.said()
+    ear.wait(lambda: ear.commands[-1] == (0.0, 0.0), "zero")
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 no model"])

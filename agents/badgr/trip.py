@@ -52,6 +52,8 @@ class TripConfig:
     closer: float = 0.5
     closer_seconds: float = 60.0
     """m that it must come closer to the goal than ever before, within so many seconds"""
+    another_goal: float = 0.3
+    """m that the observed goal moves, from which on it is another one, and progress is counted anew"""
     gps_seconds: float = 30.0
     """s without a fix after which the goal's direction is not trusted"""
     bearing: BearingConfig = field(default_factory=BearingConfig)
@@ -96,6 +98,11 @@ class Trip:
         self.halt: Halt | None = None
         steps = round(self.config.stand_seconds / self.config.bearing.dt)
         self._track: deque[Array] = deque(maxlen=steps + 1)
+        self._last_goal: Array | None = None
+        self._begin_leg()
+
+    def _begin_leg(self) -> None:
+        """To another goal. How long it has stood still counts on."""
         self._closest, self._since = np.inf, 0.0
         self._circle: list[Array] | None = None
         self._circling = 0.0
@@ -111,6 +118,9 @@ class Trip:
         self.halt = None
         here = self._bearing.update(observation)
         goal = np.asarray(observation["goal"] if self.goal is None else self.goal, np.float64)
+        if self._last_goal is not None and np.linalg.norm(goal - self._last_goal) > self.config.another_goal:
+            self._begin_leg()
+        self._last_goal = goal
         distance = float(np.linalg.norm(goal - here.place))
         if self._circle is None and distance < self.config.arrive:
             self._circle = self._around(goal, here)
