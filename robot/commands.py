@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -10,6 +10,7 @@ import tyro
 
 if TYPE_CHECKING:
     from robot.config import RobotConfig
+    from robot.route import Route
 
 
 def guard(config: Path | None = None, realtime: int = 0) -> None:
@@ -199,7 +200,8 @@ def sim(
 
 def drive(
     model: Annotated[Path, tyro.conf.Positional],
-    goal: str = "",
+    goal: tyro.conf.UseAppendAction[tuple[str, ...]] = (),
+    route: Path | None = None,
     config: Path | None = None,
     shadow: bool = False,
     candidates: int = 1024,
@@ -218,7 +220,9 @@ def drive(
 
     Args:
         model: Exported event predictor.
-        goal: latitude,longitude in degrees; by default what the topic `goal` says.
+        goal: latitude,longitude in degrees; several are driven to in order; by default what the topics
+            `goal` (sensor_msgs/NavSatFix) and `plan` (nav_msgs/Path, such as nav2's) say.
+        route: File of goals in order: YAML or GeoJSON.
         config: Parameter file of the robot.
         shadow: Predict and plan, but do not drive.
         candidates: Action sequences that are looked at in each decision.
@@ -241,7 +245,7 @@ def drive(
     events = {"bumpy": bumpy, "stuck": stuck}
     options = DriveOptions(
         model,
-        _place(goal),
+        _route(goal, route),
         shadow,
         Preferences(collision=collision, goal=goal_weight, events=events),
         PlannerConfig(candidates=candidates, speed=speed),
@@ -251,10 +255,52 @@ def drive(
     print(json.dumps(asdict(run_drive(_read(config), options, _ros()))))
 
 
+def collect(
+    out: Path,
+    minutes: float = 30.0,
+    config: Path | None = None,
+    fence: float = 15.0,
+    world: Literal["urban", "off-road", "indoor"] = "urban",
+    model: Path | None = None,
+    slowest: float = 0.75,
+    fastest: float = 1.25,
+    episode_seconds: float = 60.0,
+    seed: int = 0,
+) -> None:
+    """Let the robot drive itself at random and record, for `surefoot train badgr --data OUT`.
+
+    Needs the robot's drivers, `surefoot robot guard`, and `surefoot robot arm`. It backs out of what it runs
+    into by itself, and calls a person where that does not help. Prints a report as JSON at the end.
+
+    Args:
+        out: Folder of the drives; more minutes add to it.
+        minutes: Of driving.
+        config: Parameter file of the robot.
+        fence: m to each side of where it was armed, kept to by GPS; 0: none, where walls are one.
+        world: Kind of world, whose thresholds tell collisions.
+        model: Event predictor that drives, with noise, in place of a random walk.
+        slowest: m/s.
+        fastest: m/s.
+        episode_seconds: Longest drive; between two the robot stands while the disk is busy.
+        seed: Seed of the walk.
+    """
+    import json
+    from dataclasses import asdict
+
+    from agents.badgr.walk import WalkConfig
+    from robot.collect import CollectOptions, run_collect
+
+    _log()
+    walk = WalkConfig(slowest=slowest, fastest=fastest)
+    options = CollectOptions(out, minutes, fence, world, model, episode_seconds, seed, walk)
+    print(json.dumps(asdict(run_collect(_read(config), options, _ros()))))
+
+
 ROBOT: dict[str, Callable[..., Any]] = {
     "guard": guard,
     "record": record,
     "view": view,
+    "collect": collect,
     "sim": sim,
     "arm": arm,
     "disarm": disarm,
@@ -277,16 +323,15 @@ def _ros() -> list[str]:
     return split_arguments(sys.argv[1:])[1]
 
 
-def _place(text: str) -> tuple[float, float] | None:
-    if not text:
-        return None
-    try:
-        latitude, longitude = (float(part) for part in text.split(","))
-    except ValueError as error:
-        raise ValueError(f"expected --goal latitude,longitude in degrees, got {text!r}") from error
-    if not (-90 <= latitude <= 90 and -180 <= longitude <= 180):
-        raise ValueError(f"--goal {text} is no place on earth: latitude first, then longitude, in degrees")
-    return latitude, longitude
+def _route(goals: Sequence[str], file: Path | None) -> Route | None:
+    from robot.route import Route, RouteError, place, read_route
+
+    given = [goal for goal in goals if goal]  # launch files give an empty one for none
+    if given and file is not None:
+        raise RouteError("--goal and --route were both given: put all goals into the file")
+    if file is not None:
+        return read_route(file)
+    return Route([place(goal, "--goal") for goal in given]) if given else None
 
 
 def _log() -> None:
