@@ -597,16 +597,32 @@ def export_lerobot(
     print(json.dumps(export_lerobot(data, out, task=task, robot_type=robot_type, overwrite=overwrite)))
 
 
-def doctor(json_output: Annotated[bool, tyro.conf.arg(name="json")] = False, quick: bool = False) -> None:
+def doctor(
+    json_output: Annotated[bool, tyro.conf.arg(name="json")] = False,
+    quick: bool = False,
+    robot: bool = False,
+    config: Path | None = None,
+    seconds: float = 5.0,
+) -> None:
     """Say what this machine has, and the fix for what it lacks.
 
     Args:
         json_output: Print JSON instead of a table.
         quick: Leave out what takes seconds (measuring the environments).
+        robot: Look at the robot's drivers, clocks and disk instead; they must be running.
+        config: With --robot: parameter file of the robot.
+        seconds: With --robot: how long its sensors are listened to.
     """
     from robot.doctor import checks, failures, print_table, to_json
 
-    found = checks(quick=quick)
+    if robot:
+        from robot.config import RobotConfig
+        from robot.doctor_robot import robot_checks
+
+        settings = RobotConfig() if config is None else RobotConfig.from_yaml(config)
+        found = list(robot_checks(settings, seconds=seconds))
+    else:
+        found = checks(quick=quick)
     if json_output:
         print(to_json(found))
     else:

@@ -18,13 +18,15 @@ def checks(quick: bool = False, runs: str | Path = "runs") -> list[Check]:
     return list(run_checks(quick, runs))
 
 
-def run_checks(quick: bool = False, runs: str | Path = "runs") -> Iterator[Check]:
+def run_checks(quick: bool = False, runs: str | Path = "runs", only: Sequence[str] = ()) -> Iterator[Check]:
     """One Check after the other, as they are found; a few seconds for all.
 
     quick: leaves out the measurement of the vector environments, which takes about half a minute.
-    runs: the folder in which runs are kept; it need not exist yet.
+    runs: the folder in which runs are kept; it need not exist yet. only: these lines; by default all.
     """
     for probe in (*PROBES, *(() if quick else SLOW_PROBES)):
+        if only and probe.name not in only:
+            continue
         try:
             yield probe.look(probe.name, Path(runs))
         except ModuleNotFoundError as error:
