@@ -17,8 +17,8 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True)
 class PlannerConfig:
-    """Settings of the sampling planner. sigma and beta were chosen on validation worlds: the released code's 1.0
-    and 0.6 bend less far within the horizon, and run into more; the rest is the released code's."""
+    """Settings of the sampling planner. sigma and beta were chosen on validation worlds: the released code's
+    1.0 and 0.6 bend less far within the horizon, and run into more; the rest is the released code's."""
 
     candidates: int = 1024
     """action sequences looked at: the dial between quality and time (the original: 4096)"""
