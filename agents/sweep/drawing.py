@@ -42,9 +42,11 @@ def draw_clips(
     under_way: dict[str, SegmentJob] = {}
     drawn, failures, since = 0, 0, time.monotonic()
     while True:
+        jobs: list[SegmentJob] = []
         try:
             free = executor.slots - len(under_way)
-            for job in store.segments_to_render(study_id, free, claim_seconds) if free else []:
+            jobs = store.segments_to_render(study_id, free, claim_seconds) if free else []
+            for job in jobs:
                 task = clip_task(storage, job, size)
                 if task.key not in under_way:  # the same clip in two queries
                     under_way[task.key] = job
@@ -59,7 +61,7 @@ def draw_clips(
                 raise
             logger.warning("clips are not drawn for now (%d of %d): %s", failures, RETRIES, error)
             time.sleep(2.0**failures)
-        if not under_way:
+        if not (under_way or jobs):
             if idle_seconds is not None and time.monotonic() - since >= idle_seconds:
                 return drawn
             time.sleep(0.2)

@@ -99,9 +99,11 @@ def sweep(
 
 
 def read_trials(folder: Path) -> list[Path]:
-    """The runs of a sweep's finished trials."""
-    found = sorted(folder.glob("trials/*/run/config.json"))
-    return [file.parent for file in found if read_result(file.parent.parent) is not None]
+    """The runs of a sweep's trials that went to their end."""
+    found = [
+        (file.parent, read_result(file.parent.parent)) for file in folder.glob("trials/*/run/config.json")
+    ]
+    return sorted(run for run, result in found if result is not None and result["state"] == "done")
 
 
 def read_spec(folder: Path) -> SweepConfig:
