@@ -94,7 +94,7 @@ class CollectReport:
     rescues: dict[str, int] = field(default_factory=dict)
     """how often a person was called, and why"""
     held: int = 0
-    """steps in which the guard held the robot or limited it"""
+    """steps in which the guard held the robot"""
     ended: str = ""
 
 
@@ -111,7 +111,6 @@ class Collector:
         self._generator = np.random.default_rng(options.seed)
         self._agent: CollectAgent | None = None
         self._recorder: EpisodeRecorder | None = None
-        self._wished = np.zeros(2, np.float32)
         self._sent: list[tuple[float, float]] = []
         self._rescues: Counter[str] = Counter()
         self._manoeuvres: Counter[str] = Counter()
@@ -161,7 +160,7 @@ class Collector:
 
     def _drive(self, seen: Any) -> None:
         assert self._agent is not None
-        self._wished = action = np.asarray(self._agent.act(seen), np.float32)
+        action = np.asarray(self._agent.act(seen), np.float32)
         if self._agent.rescue is not None:
             why = self._agent.rescue
             self._rescues[why] += 1
@@ -202,7 +201,7 @@ class Collector:
         self._recorder.add(executed, seen, 0.0, (False, False), {"resetting": resetting})
         self.report.steps += 1
         self.report.resetting += resetting
-        self.report.held += bool(np.abs(executed - self._wished).max() > 0.2)
+        self.report.held += bool(self.robot.guard["reason"])
         if len(self._recorder) * self.robot.dt >= self.options.episode_seconds:
             self.robot.stop()  # it stands while the disk is busy
             self._finish()
@@ -220,9 +219,9 @@ class Collector:
         try:
             self._dataset.append(recorder.episode())
         except OSError as error:
+            lost = len(recorder) * self.robot.dt
             raise CollectError(
-                f"{self.options.out} cannot be written ({error.strerror or error}): the robot was stopped, "
-                f"and the last {len(recorder) * self.robot.dt:.0f} s are lost"
+                f"{error}: the robot was stopped, and the last {lost:.0f} s are lost"
             ) from error
         self.report.drives += 1
         log.info("collect: drive %d, %.0f s", self.report.drives, len(recorder) * self.robot.dt)

@@ -230,7 +230,7 @@ def test_it_gathers_experience_through_the_guard(
     assert report["steps"] >= 24
     assert report["ended"] == "0.1 minutes are recorded"
     with EpisodeDataset(out, read_only=True) as dataset:
-        drives = list(dataset)
+        drives = [dataset[id] for id in dataset]
         assert len(drives) == report["drives"] >= 1
         whole = max(drives, key=len)
         assert whole.observations["image"].shape[1:] == (96, 128, 3)
@@ -250,7 +250,8 @@ def test_a_full_disk_stops_it_in_words(robot: tuple[Ear, dict[str, str], str, Pa
         ear.arm()
         ear.wait(lambda: collect.process.poll() is not None, "a drive", 10 * PATIENCE)
     assert collect.process.returncode == 1
-    assert "cannot be written (File too large): the robot was stopped" in collect.said()
+    assert "could not be saved (File too large)" in collect.said()
+    assert "the robot was stopped, and the last 5 s are lost" in collect.said()
     assert "Traceback" not in collect.said()
     ear.wait(lambda: ear.commands[-1] == (0.0, 0.0), "zero")
 
