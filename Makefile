@@ -46,7 +46,7 @@ $(BIN)/.train: pyproject.toml requirements.lock
 	touch $@
 
 $(BIN)/.dev: $(BIN)/.train
-	$(BIN)/python -m pip install --quiet -c requirements.lock -e ".[sim,train,label,s3,sweep,minari,ros,dev]"
+	$(BIN)/python -m pip install --quiet -c requirements.lock -e ".[sim,train,label,s3,sweep,minari,record,lerobot,ros,dev]"
 	touch $@
 
 # Ray: 200 MB, which only those with several machines need.
@@ -56,7 +56,7 @@ $(BIN)/.cluster: $(BIN)/.dev
 
 # EnvPool is a peer to measure against: 740 MB of assets that nothing else needs.
 $(BIN)/.bench: $(BIN)/.dev
-	$(BIN)/python -m pip install --quiet -c requirements.lock -e ".[sim,train,label,s3,cluster,minari,envpool,ros,dev]"
+	$(BIN)/python -m pip install --quiet -c requirements.lock -e ".[sim,train,label,s3,cluster,minari,envpool,record,lerobot,ros,dev]"
 	touch $@
 
 # Off-screen rendering needs a GL library from the system; without the right to install it, say which.
@@ -111,7 +111,7 @@ lock:
 	$(BIN)/python -m pip install --quiet uv
 	echo "$(TORCH)" >$(BIN)/.torch && $(BIN)/uv pip compile --quiet --universal --python-version 3.10 \
 	  --no-header --no-annotate --constraint $(BIN)/.torch \
-	  --extra sim --extra train --extra label --extra s3 --extra cluster --extra minari --extra envpool --extra ros --extra watch --extra dev \
+	  --extra sim --extra train --extra label --extra s3 --extra cluster --extra minari --extra envpool --extra record --extra lerobot --extra ros --extra watch --extra dev \
 	  pyproject.toml --output-file requirements.lock
 
 # The labelling page's scripts are built ahead and committed.
