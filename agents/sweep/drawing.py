@@ -43,8 +43,8 @@ def draw_clips(
     drawn, failures, since = 0, 0, time.monotonic()
     while True:
         jobs: list[SegmentJob] = []
+        free = executor.slots - len(under_way)
         try:
-            free = executor.slots - len(under_way)
             jobs = store.segments_to_render(study_id, free, claim_seconds) if free else []
             for job in jobs:
                 task = clip_task(storage, job, size)
@@ -61,7 +61,7 @@ def draw_clips(
                 raise
             logger.warning("clips are not drawn for now (%d of %d): %s", failures, RETRIES, error)
             time.sleep(2.0**failures)
-        if not (under_way or jobs):
+        if free and not (under_way or jobs):  # it looked, and there was nothing
             if idle_seconds is not None and time.monotonic() - since >= idle_seconds:
                 return drawn
             time.sleep(0.2)
