@@ -41,7 +41,8 @@ class Node:
 def cluster(count: int) -> Iterator[list[Node]]:
     """The nodes, the head first; each has room for one task at a time."""
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    os.environ["RAY_worker_niceness"] = "0"  # by default 15: on a busy machine work would hardly begin
+    # By default 15: on a busy machine work would hardly begin. The name is Ray's own.
+    os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112
     from ray.cluster_utils import Cluster
 
     made = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
