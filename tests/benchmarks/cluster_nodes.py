@@ -41,10 +41,9 @@ class Node:
 def cluster(count: int) -> Iterator[list[Node]]:
     """The nodes, the head first; each has room for one task at a time."""
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    # Ray's own names. By default work is nicer by 15, and a node may take a minute to begin: on a busy
-    # machine nothing would happen.
+    # By default 15: on a busy machine work would hardly begin. The name is Ray's own. (It also gives a node
+    # 30 s to begin, which nothing changes: on a machine with a load of 20 that may be too little.)
     os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112
-    os.environ["RAY_raylet_start_wait_time_s"] = "600"  # noqa: SIM112
     from ray.cluster_utils import Cluster
 
     made = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
