@@ -19,6 +19,8 @@ from gymnasium.utils.seeding import np_random
 
 from envs.batch import Array, usable_cores
 from envs.pointnav_rooms import Room, Shift, distance_at, distances, gap_at, get_room
+from envs.pointnav_trail import SIDE as TRAIL_SIDE
+from envs.pointnav_trail import Trail
 from envs.rover.camera import Camera, Lens, camera_axes
 from envs.rover.feasible import CLEARANCE
 from envs.rover.worlds import SPLITS, TRIPS, Split
@@ -46,6 +48,8 @@ class PointNavConfig:
     stop: bool = True
     """whether the agent must say that it is there; False: its episode ends by itself at the goal, and there
     is no action 0, as in the authors' environment"""
+    trail: bool = False
+    """whether "trail" is observed: where the agent has been lately, see envs.pointnav_trail"""
     success_radius: float = 0.36
     """m; twice the agent's radius"""
     steps: int = 500
@@ -81,8 +85,9 @@ class NavStep:
 class PointNav:
     """N agents, each in a room of its own; ended ones begin anew at once ("same step").
 
-    Observations: "rgb" (3, H, W) uint8 and "goal" (3,) float32: cosine and sine of its direction, left
-    positive, and the straight distance in metres. Agent i is seeded with seed + i.
+    Observations: "rgb" (3, H, W) uint8 and "goal" (4,) float32: cosine and sine of its direction, left
+    positive, the straight distance d in metres, and exp(-d), which tells near ones apart; "trail" (25,) where
+    the configuration asks for it. Agent i is seeded with seed + i.
     """
 
     def __init__(
@@ -97,18 +102,20 @@ class PointNav:
             raise ValueError(f"a batch needs at least one agent, got n={n}")
         self.config = config = config or PointNavConfig()
         self.num_envs = n
-        far = np.array((1.0, 1.0, 40.0), np.float32)
-        self.observation_space = spaces.Dict(
-            {
-                "rgb": spaces.Box(0, 255, (3, config.height, config.width), np.uint8),
-                "goal": spaces.Box(np.array((-1.0, -1.0, 0.0), np.float32), far),
-            }
-        )
+        low, high = np.array(((-1, -1, 0, 0), (1, 1, 40, 1)), np.float32)
+        seen: dict[str, spaces.Space[Any]] = {
+            "rgb": spaces.Box(0, 255, (3, config.height, config.width), np.uint8),
+            "goal": spaces.Box(low, high),
+        }
+        if config.trail:
+            seen["trail"] = spaces.Box(0.0, 1.0, (TRAIL_SIDE**2,), np.float32)
+        self.observation_space = spaces.Dict(seen)
+        self._trail = Trail(n)
         self.action_space = spaces.Discrete(4) if config.stop else spaces.Discrete(3, start=FORWARD)
-        self._indices = config.indices or tuple(range(len(SPLITS[config.split])))
+        self.worlds = config.indices or tuple(range(len(SPLITS[config.split])))
         focal = config.width / 2 / np.tan(np.deg2rad(config.shift.field_of_view) / 2)
-        lens = Lens(config.width, config.height, focal, focal, lobes=False)
-        self._cameras = [Camera(lens, config.shift.grain) for _ in range(n)]
+        self.lens = Lens(config.width, config.height, focal, focal, lobes=False)
+        self._cameras = [Camera(self.lens, config.shift.grain) for _ in range(n)]
         workers = min(threads or usable_cores(), n)
         self._pool = ThreadPoolExecutor(workers) if workers > 1 else None
         self._generators = self._seeded(seed)
@@ -132,6 +139,7 @@ class PointNav:
         self.trips[i], self.poses[i] = (index, trip), world.starts[trip]
         self._left[i] = self._first[i] = self.distance(i)
         self._path[i], self._elapsed[i] = 0.0, 0
+        self._trail.forget(i)
 
     def step(self, actions: Sequence[int] | Array) -> NavStep:
         """One action of each agent. Raises ValueError for others than the action space's."""
@@ -141,6 +149,7 @@ class PointNav:
         config, before = self.config, self._left.copy()
         collision = np.array([self._move(i, int(action)) for i, action in enumerate(actions)])
         self._elapsed += 1
+        self._trail.add(self.poses[:, :2])
         self._left = np.array([self.distance(i) for i in range(self.num_envs)])
         there = self._left < config.success_radius
         said = actions == STOP if config.stop else there
@@ -163,8 +172,23 @@ class PointNav:
     def observe(self, ids: Sequence[int] | Array | None = None) -> dict[str, Array]:
         """{name: (N, ...)} of these agents, or all."""
         ids = list(range(self.num_envs)) if ids is None else [int(i) for i in ids]
-        images = list(map(self._look, ids) if self._pool is None else self._pool.map(self._look, ids))
-        return {"rgb": np.stack(images), "goal": np.stack([self._goal(i) for i in ids])}
+        images = list(map(self._rgb, ids) if self._pool is None else self._pool.map(self._rgb, ids))
+        seen = {"rgb": np.stack(images), "goal": np.stack([self._goal(i) for i in ids])}
+        if self.config.trail:
+            seen["trail"] = np.stack([self._trail.map(i, self.poses[i]) for i in ids])
+        return seen
+
+    def look(self, i: int) -> tuple[Array, Array]:
+        """What agent i's camera sees: (3, H, W) uint8, and (H, W) float32 m along the optical axis."""
+        x, y, heading = self.poses[i]
+        room, shift = self.room(int(self.trips[i, 0])), self.config.shift
+        c, s = np.cos(heading), np.sin(heading)
+        axes = camera_axes(np.array([[c, -s, 0.0], [s, c, 0.0], [0.0, 0.0, 1.0]]))
+        eye = np.array((x, y, room.world.height_at(x, y) + shift.camera_height))
+        seed = int(self._generators[i].integers(2**31)) if shift.grain else 0
+        image, depth = self._cameras[i].picture(room.scene, eye, axes, seed)
+        turned: Array = np.ascontiguousarray(image.transpose(2, 0, 1))
+        return 255 - turned if shift.invert else turned, depth
 
     def room(self, index: int) -> Room:
         """World `index` of the split, under the shift."""
@@ -187,6 +211,7 @@ class PointNav:
         return {
             **{"trips": self.trips.copy(), "poses": self.poses.copy(), "elapsed": self._elapsed.copy()},
             **{"left": self._left.copy(), "first": self._first.copy(), "path": self._path.copy()},
+            "trail": self._trail.get_state(),
             "generators": [one.bit_generator.state for one in self._generators],
         }
 
@@ -194,6 +219,7 @@ class PointNav:
         """Goes back to a state; gives its observations (without noise, the same ones)."""
         self.trips, self.poses = np.array(state["trips"]), np.array(state["poses"])
         self._left, self._first = np.array(state["left"]), np.array(state["first"])
+        self._trail.set_state(state["trail"])
         self._path, self._elapsed = np.array(state["path"]), np.array(state["elapsed"])
         for generator, words in zip(self._generators, state["generators"], strict=True):
             generator.bit_generator.state = words
@@ -210,7 +236,7 @@ class PointNav:
     def _restart(self, ids: Sequence[int] | Array | range) -> None:
         for i in ids:
             generator = self._generators[i]
-            index = self._indices[generator.integers(len(self._indices))]
+            index = self.worlds[generator.integers(len(self.worlds))]
             self.start(int(i), index, int(generator.integers(TRIPS)))
 
     def _move(self, i: int, action: int) -> bool:
@@ -231,23 +257,16 @@ class PointNav:
         self._path[i] += STRIDE
         return False
 
-    def _look(self, i: int) -> Array:
-        x, y, heading = self.poses[i]
-        room, shift = self.room(int(self.trips[i, 0])), self.config.shift
-        c, s = np.cos(heading), np.sin(heading)
-        axes = camera_axes(np.array([[c, -s, 0.0], [s, c, 0.0], [0.0, 0.0, 1.0]]))
-        eye = np.array((x, y, room.world.height_at(x, y) + shift.camera_height))
-        seed = int(self._generators[i].integers(2**31)) if shift.grain else 0
-        image, _ = self._cameras[i].picture(room.scene, eye, axes, seed)
-        turned: Array = np.ascontiguousarray(image.transpose(2, 0, 1))
-        return 255 - turned if shift.invert else turned
+    def _rgb(self, i: int) -> Array:
+        return self.look(i)[0]
 
     def _goal(self, i: int) -> Array:
         x, y, heading = self.poses[i]
         index, trip = self.trips[i]
         dx, dy = self.room(int(index)).world.goals[trip] - (x, y)
         bearing = np.arctan2(dy, dx) - heading
-        return np.array((np.cos(bearing), np.sin(bearing), np.hypot(dx, dy)), np.float32)
+        far = np.hypot(dx, dy)
+        return np.array((np.cos(bearing), np.sin(bearing), far, np.exp(-far)), np.float32)
 
     def _costs(self, i: int, headings: Array) -> Array:
         """m left after half a metre in each direction; much where the way there is not free."""

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 import numpy as np
 
 from envs.batch import Array
+from envs.rover.compiled import load
 from envs.rover.feasible import SIDE, Passage, passage
 from envs.rover.kernel_camera import Scene
 from envs.rover.prepared import prepare
@@ -16,6 +19,9 @@ from envs.rover.world import World
 from envs.rover.worlds import Split
 
 UNREACHED = 1e8
+TIGHT = 3.0
+BEHIND = 0.16
+"""m: cells nearer to a solid than that may lie on the other side of a thin wall"""
 _AROUND = np.repeat((-1, 0, 1), 3), np.tile((-1, 0, 1), 3)
 
 
@@ -44,6 +50,20 @@ class Shift:
             )
 
 
+WORLDS: Mapping[str, Shift] = MappingProxyType(
+    {
+        "plain": Shift(),
+        "dim": Shift(exposure=0.4, grain=0.5),
+        "fog": Shift(haze=0.3),
+        "negative": Shift(invert=True),
+        "wide": Shift(field_of_view=120.0),
+        "tall": Shift(camera_height=1.2),
+        "strange": Shift(haze=0.15, field_of_view=110.0, camera_height=0.8, grain=0.5),
+    }
+)
+"""Kinds of rooms by name: a base is trained in plain ones"""
+
+
 @dataclass(frozen=True)
 class Room:
     """A world with the planner's grid and what the camera's rays meet."""
@@ -68,9 +88,15 @@ def get_room(split: Split, index: int, shift: Shift) -> Room:
 
 @functools.lru_cache(maxsize=1024)
 def distances(split: Split, index: int, trip: int, shift: Shift) -> Array:
-    """(r, c) m to the goal of a trip."""
+    """(r, c) m to the goal of a trip; places too narrow for the planner are left at TIGHT times the cost."""
     room = get_room(split, index, shift)
-    return room.place.distances(*room.world.goals[trip])
+    place, goal = room.place, room.world.goals[trip]
+    free = place.distances(*goal)
+    # An agent is smaller than what the planner keeps clear for: it must know its way out from beside a wall.
+    cost = np.where(place.gap > BEHIND, np.where(place.free, SIDE, TIGHT * SIDE), np.inf)
+    everywhere = free.copy()
+    load()["kernel_plan"].sweep(cost, everywhere)
+    return np.where(free < UNREACHED, free, everywhere)
 
 
 def gap_at(place: Passage, x: Array, y: Array) -> Array:

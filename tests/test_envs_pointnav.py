@@ -85,12 +85,42 @@ def test_moves_and_the_goal_are_what_they_say() -> None:
     assert env.poses[0, 2] == pytest.approx(heading)
     env.step([FORWARD])
     assert env.poses[0, :2] == pytest.approx((x + STRIDE * np.cos(heading), y + STRIDE * np.sin(heading)))
-    cosine, sine, far = env.observe()["goal"][0]
+    cosine, sine, far, near = env.observe()["goal"][0]
     index, trip = env.trips[0]
     goal = env.room(int(index)).world.goals[trip]
     x, y, heading = env.poses[0]
     angle = heading + np.arctan2(sine, cosine)
+    assert near == pytest.approx(np.exp(-far), abs=1e-6)
     assert (x + far * np.cos(angle), y + far * np.sin(angle)) == pytest.approx(tuple(goal), abs=1e-4)
+
+
+def test_beside_a_wall_the_way_is_still_known() -> None:
+    """The planner keeps clear of walls by more than the agent's radius; no step may then cost millions."""
+    env = nav()
+    rng = np.random.default_rng(0)
+    for _ in range(150):
+        step = env.step([int(rng.choice((FORWARD, FORWARD, LEFT, RIGHT)))])
+        assert step.infos["distance"][0] < 60
+        assert abs(step.rewards[0]) < 12
+
+
+def test_a_trail_turns_and_moves_with_the_agent_and_ends_with_the_episode() -> None:
+    env = nav(trail=True)
+    env.start(0, 0, 0)
+    assert env.observation_space["trail"].shape == (25,)
+    assert not env.observe()["trail"].any()
+    env.poses[0] = 8.0, 8.0, 0.0
+    env._trail.add(np.array([(9.6, 8.0)]))  # 1.6 m ahead
+    env._trail.add(np.array([(8.0, 9.6)]))  # 1.6 m to the left
+    grid = env.observe()["trail"][0].reshape(5, 5)
+    assert {tuple(cell) for cell in np.argwhere(grid)} == {(0, 2), (2, 0)}
+    env.poses[0, 2] = np.pi / 2  # what was to the left is ahead, what was ahead is to the right
+    grid = env.observe()["trail"][0].reshape(5, 5)
+    assert {tuple(cell) for cell in np.argwhere(grid)} == {(0, 2), (2, 4)}
+    saved = env.get_state()
+    env.start(0, 0, 1)
+    assert not env.observe()["trail"].any()
+    assert np.array_equal(env.set_state(saved)["trail"][0], grid.ravel())
 
 
 def test_time_ends_an_episode_without_ending_the_task_and_the_next_begins() -> None:
