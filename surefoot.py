@@ -233,6 +233,77 @@ def train_badgr(
     start(config, run or Path("runs") / f"{Path([*folders, shards][0]).resolve().name}-badgr-{seed}")
 
 
+def train_base(
+    out: Path = Path("runs") / "base",
+    frames: int = 8_000,
+    steps: int = 1_500,
+    tasks: tuple[Literal["depth", "normals", "edges", "contrastive"], ...] = ("depth", "normals", "edges"),
+    seed: int = 0,
+    settings: Set = (),
+) -> None:
+    """Pre-train the base of indoor navigators: it learns to see depth, surface normals and edges.
+
+    The pictures come from the ray caster, in the training layouts as they are. The folder then holds
+    base.safetensors and base.json with its fingerprint, which `surefoot train sidetuning --base` takes.
+
+    Args:
+        out: Folder of the run, which becomes the base's.
+        frames: Pictures to learn from.
+        steps: Minibatches.
+        tasks: What it learns; "contrastive" is SimCLR's loss.
+        seed: Seed of everything; the same seed gives the same base bit for bit.
+        settings: Any other setting, such as --set network.features=32.
+    """
+    from agents.settings import with_settings
+    from agents.sidetuning.base_config import PretrainConfig
+    from agents.sidetuning.job import start
+
+    config = PretrainConfig(frames=frames, steps=steps, tasks=tasks, seed=seed)
+    start(with_settings(config, settings), out)
+
+
+def train_sidetuning(
+    base: Path = Path("runs") / "base",
+    world: str = "strange",
+    method: str = "side-zero",
+    demos: int = 60,
+    how: Literal["bc", "ppo"] = "bc",
+    steps: int = 0,
+    start_from: Annotated[Path | None, tyro.conf.arg(name="from", metavar="RUN")] = None,
+    seed: int = 0,
+    run: Path | None = None,
+    settings: Set = (),
+) -> None:
+    """Adapt a frozen visual base to indoor navigation in a new kind of rooms.
+
+    By imitation of the shortest-path expert, or by PPO. At the end the run is measured on trips in
+    layouts that nobody trained on: success, SPL, collisions; navigator.side is what a robot is given.
+
+    Args:
+        base: Folder of `surefoot train base`.
+        world: Kind of rooms: plain (as the base knows them), dim, fog, negative, wide, tall or strange.
+        method: side-zero, side, side-mlp, side-film, side-product, side-copy, side-distilled, side-fixed,
+            side-scheduled; or a rival: features, finetune, scratch, side-only, blind, ladder, lora, adapter.
+        demos: Ways of the expert to imitate; they are gathered once and kept beside the runs.
+        how: "bc", behaviour cloning, or "ppo".
+        steps: Updates of imitation, or environment steps of PPO; 0 takes the default.
+        start_from: Run by imitation that PPO begins with.
+        seed: Seed of everything; the same seed gives the same run bit for bit.
+        run: Folder of the run; by default runs/<world>-<method>-<how>-<seed>.
+        settings: Any other setting, such as --set learning_rate=1e-3 --set ppo.environments=16.
+    """
+    from agents.settings import with_settings
+    from agents.sidetuning.job import start, with_steps
+    from agents.sidetuning.navigation_config import NavigationConfig
+
+    config = NavigationConfig(
+        base=str(base), world=world, method=method, demos=demos, how=how, start_from=str(start_from or ""),
+        seed=seed,
+    )  # fmt: skip
+    config = with_settings(with_steps(config, steps) if steps else config, settings)
+    start(config, run or Path("runs") / f"{world}-{method}-{how}-{seed}")
+
+
 def resume(
     run: Annotated[Path, tyro.conf.Positional],
     steps: int | None = None,
@@ -248,9 +319,13 @@ def resume(
     from agents.badgr.job import is_badgr
     from agents.badgr.job import resume as go_on_driving
     from agents.preferences.job import resume as go_on
+    from agents.sidetuning.job import is_sidetuning
+    from agents.sidetuning.job import resume as go_on_navigating
 
     path = _find_run(run)
-    if is_badgr(path):
+    if is_sidetuning(path):
+        go_on_navigating(path, steps=steps)
+    elif is_badgr(path):
         go_on_driving(path, steps=steps)
     else:
         go_on(path, steps=steps, labels=labels)
@@ -286,8 +361,13 @@ def evaluate(
         settings: Of a driver: any other setting, such as --set drive.planner.candidates=512.
     """
     from agents.badgr.evaluate_job import evaluate_driver, is_driver
+    from agents.sidetuning.job import evaluate as evaluate_navigator
+    from agents.sidetuning.job import is_sidetuning
 
     path = _find_run(run)
+    if is_sidetuning(path):
+        print(json.dumps(evaluate_navigator(path, episodes, seed, split=split)))
+        return
     if is_driver(path):
         evaluate_driver(
             path, world=world, split=split, episodes=episodes, seed=seed, methods=methods, out=out,
@@ -645,7 +725,7 @@ def envs() -> None:
 
 
 def train() -> None:
-    """Train: `surefoot train preferences`, `surefoot train rl` or `surefoot train badgr`."""
+    """Train: `surefoot train preferences`, `rl`, `badgr`, `base` or `sidetuning`."""
 
 
 def export() -> None:
@@ -680,6 +760,8 @@ TRAIN: dict[str, Callable[..., Any]] = {
     "preferences": train_preferences,
     "rl": train_rl,
     "badgr": train_badgr,
+    "base": train_base,
+    "sidetuning": train_sidetuning,
 }
 EXPORT: dict[str, Callable[..., Any]] = {"lerobot": export_lerobot}
 OURS = {"envs", "agents", "robot", "surefoot", "__main__"}

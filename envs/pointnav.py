@@ -216,14 +216,16 @@ class PointNav:
         }
 
     def set_state(self, state: Mapping[str, Any]) -> dict[str, Array]:
-        """Goes back to a state; gives its observations (without noise, the same ones)."""
+        """Goes back to a state; gives its observations: the same ones where cameras have no grain."""
         self.trips, self.poses = np.array(state["trips"]), np.array(state["poses"])
         self._left, self._first = np.array(state["left"]), np.array(state["first"])
         self._trail.set_state(state["trail"])
         self._path, self._elapsed = np.array(state["path"]), np.array(state["elapsed"])
+        seen = self.observe()
+        # Last: noisy cameras draw from them, and what comes next must be as if nobody had looked.
         for generator, words in zip(self._generators, state["generators"], strict=True):
             generator.bit_generator.state = words
-        return self.observe()
+        return seen
 
     def close(self) -> None:
         """Ends the threads."""

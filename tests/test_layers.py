@@ -24,6 +24,8 @@ TRAINING = (
     "agents/preferences/pebble.py",
     "agents/sidetuning/baked.py",
     "agents/sidetuning/extractor.py",
+    "agents/sidetuning/navigator.py",
+    "agents/sidetuning/reinforce.py",
     "agents/sidetuning/sb3_export.py",
 )
 LABELLING = ("agents/preferences/labelling/*",)

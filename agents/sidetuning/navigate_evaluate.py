@@ -1,0 +1,97 @@
+"""Success, SPL and collisions of a navigator on trips in layouts that it has not seen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from agents.sidetuning.demos import trips_of
+from envs.batch import Array
+from envs.pointnav import PointNav, PointNavConfig
+
+Decide = Callable[[Mapping[str, Array]], Array]
+"""observations {name: (N, ...)} to probabilities of the actions, (N, actions)"""
+TOGETHER = 8
+"""trips that go on at a time"""
+
+
+@dataclass(frozen=True)
+class NavigationScores:
+    """Of each trip, (T,). collisions: share of its steps that were held up; lengths: steps."""
+
+    success: Array
+    spl: Array
+    collisions: Array
+    lengths: Array
+    distance: Array
+    """m left at the end"""
+
+    def summary(self) -> dict[str, float]:
+        return {
+            "success": float(self.success.mean()),
+            "spl": float(self.spl.mean()),
+            "collisions": float(self.collisions.mean()),
+            "length": float(self.lengths.mean()),
+            "distance": float(self.distance.mean()),
+            "episodes": len(self.success),
+        }
+
+
+def evaluate_navigator(
+    decide: Decide, config: PointNavConfig, episodes: int, seed: int = 0, sample: bool = True
+) -> NavigationScores:
+    """The first `episodes` trips of the configuration's worlds, in an order of the seed's.
+
+    sample: actions are drawn, as the authors' evaluation does; else the likeliest. A trip's draws depend on
+    its number alone. Raises ValueError for more episodes than there are trips.
+    """
+    trips = trips_of(config, seed)
+    if not 1 <= episodes <= len(trips):
+        raise ValueError(f"{config.split} has {len(trips)} trips, {episodes} episodes are asked for")
+    count = min(TOGETHER, episodes)
+    nav = PointNav(config, count, seed, threads=1)
+    number = np.arange(count)
+    draws = [_draws(seed, k) for k in range(count)]
+    steps, bumps = np.zeros(count), np.zeros(count)
+    rows: dict[int, tuple[float, ...]] = {}
+    for i in range(count):
+        nav.start(i, *trips[i])
+    observations = nav.observe()
+    upcoming = count
+    while len(rows) < episodes:
+        chances = decide(observations)
+        actions = [_choose(p, rng if sample else None) for p, rng in zip(chances, draws, strict=True)]
+        step = nav.step(actions)
+        observations = step.observations
+        steps += 1
+        bumps += step.infos["collision"]
+        for i in np.flatnonzero(step.terminated | step.truncated).tolist():
+            infos = step.infos
+            if number[i] < episodes:
+                rows[int(number[i])] = (
+                    *(float(infos["success"][i]), float(infos["spl"][i])),
+                    *(bumps[i] / steps[i], steps[i], float(infos["distance"][i])),
+                )
+            # Copies that are done go on anywhere, and are not looked at.
+            number[i], steps[i], bumps[i] = upcoming, 0, 0
+            if upcoming < episodes:
+                nav.start(i, *trips[upcoming])
+                draws[i] = _draws(seed, upcoming)
+                for name, seen in nav.observe([i]).items():
+                    observations[name][i] = seen[0]
+                upcoming += 1
+    nav.close()
+    table = np.array([rows[k] for k in range(episodes)])
+    return NavigationScores(table[:, 0] > 0, *table[:, 1:].T)
+
+
+def _choose(chances: Array, rng: np.random.Generator | None) -> int:
+    if rng is None:
+        return int(chances.argmax())
+    return min(int(np.searchsorted(np.cumsum(chances), rng.random())), len(chances) - 1)
+
+
+def _draws(seed: int, trip: int) -> np.random.Generator:
+    return np.random.default_rng([seed, 0xE7A1, trip])
