@@ -23,6 +23,8 @@ ROS_FIX = (
 
 TURN = 0.05
 """s that `spin_in_turn` waits for a message"""
+HEAR = 0.01
+"""s that `spin_until` and `spin_some` wait for one, as long as so much is left"""
 
 
 class NoRosError(RuntimeError):
@@ -63,14 +65,19 @@ class RosNode:
         An exception of a callback is the caller's.
         """
         while not self.ending.is_set():
-            left = deadline - time.monotonic()
-            self._executor.spin_once(timeout_sec=max(left, 0.0))
-            if left <= 0:
+            if self._spin_once(deadline) <= 0:
                 return
 
     def spin_some(self, deadline: float) -> None:
-        """Waits for the next callback and runs it, or returns at `deadline`."""
-        self._executor.spin_once(timeout_sec=max(deadline - time.monotonic(), 0.0))
+        """Waits a moment for the next callback and runs it, or returns at `deadline` at the latest."""
+        self._spin_once(deadline)
+
+    def _spin_once(self, deadline: float) -> float:
+        """One callback, or a moment without any; returns the s that were left. The time-out is the same one
+        but just before the deadline, so that topics have their turns; see `spin_in_turn`."""
+        left = deadline - time.monotonic()
+        self._executor.spin_once(timeout_sec=HEAR if left >= HEAR else max(left, 0.0))
+        return left
 
     def spin_for(self, seconds: float) -> None:
         self.spin_until(time.monotonic() + seconds)
@@ -79,8 +86,8 @@ class RosNode:
         """Runs callbacks for about so long, each topic in its turn.
 
         After a callback rclpy goes on with the others that are ready only when it is asked with the same
-        timeout again. With another one, as in `spin_until`, it begins with the first topic anew: where that
-        is busy, the last ones are never heard.
+        timeout again. With another one it begins with the first topic anew: where that is busy, the last ones
+        are never heard.
         """
         end = time.monotonic() + seconds
         while not self.ending.is_set() and time.monotonic() < end:
