@@ -27,9 +27,7 @@ def generate_launch_description():
             DeclareLaunchArgument("minutes", default_value="30", description="of driving"),
             DeclareLaunchArgument("fence", default_value="15", description="m to each side; 0: none"),
             DeclareLaunchArgument("world", default_value="urban", description="urban, off-road or indoor"),
-            DeclareLaunchArgument(
-                "model", default_value="", description="that drives; or at random"
-            ),
+            DeclareLaunchArgument("model", default_value="", description="that drives; or at random"),
             DeclareLaunchArgument(
                 "config", default_value=[configs, "/robot.yaml"], description="parameters of the robot"
             ),

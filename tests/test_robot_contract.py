@@ -97,7 +97,7 @@ def test_observations_are_the_callers_own(make: Make) -> None:
 
 
 def acted(robot: Any, turn: float, speed: float, until: Callable[[Any], bool]) -> Any:
-    """What it observes once that is so, in at most 60 actions: beside other work the topics' world is slow."""
+    """What it observes once that is so, in at most 60 actions: beside other work topics are slow."""
     for _ in range(60):
         robot.act(np.array([turn, speed], np.float32))
         seen = robot.observe()
