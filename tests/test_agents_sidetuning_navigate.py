@@ -14,15 +14,17 @@ from agents.sidetuning.base import fingerprint
 from agents.sidetuning.base_config import BaseNetwork
 from agents.sidetuning.config import SideError
 from agents.sidetuning.demos import gather_demos
+from agents.sidetuning.frozen import FrozenBase
 from agents.sidetuning.imitate import Imitation
 from agents.sidetuning.job import evaluate, is_sidetuning, with_steps
 from agents.sidetuning.model import SideModel
 from agents.sidetuning.navigate import MODEL, SIDE, decider, load_navigator, train_navigator
 from agents.sidetuning.navigate_evaluate import evaluate_navigator
 from agents.sidetuning.navigation_config import NAVIGATORS, NavigationConfig, PpoConfig
-from agents.sidetuning.navigator import prepared, side_model
+from agents.sidetuning.navigator import make_policy, prepared, side_model
 from agents.sidetuning.policy_agent import SideTunedAgent
 from agents.sidetuning.reinforce import Reinforcement
+from agents.sidetuning.sb3_export import export_sb3
 from agents.sidetuning.visual_base import Readouts, VisualBase, load_base, save_base
 from envs.batch import Array
 from envs.pointnav import STOP, PointNav, PointNavConfig
@@ -136,8 +138,6 @@ def test_a_trip_is_the_same_however_many_are_played() -> None:
 
 @pytest.mark.parametrize("method", NAVIGATORS)
 def test_every_method_learns_by_imitation_and_leaves_the_base_as_it_was(method: str, base: str) -> None:
-    from agents.sidetuning.frozen import FrozenBase
-
     network = load_base(base)
     before = fingerprint(network)
     demos = gather_demos(ROOMS, 2)
@@ -158,8 +158,6 @@ def test_every_method_learns_by_imitation_and_leaves_the_base_as_it_was(method: 
 
 
 def test_a_zero_side_begins_as_the_base(base: str) -> None:
-    from agents.sidetuning.frozen import FrozenBase
-
     network = load_base(base)
     nav = PointNav(ROOMS, 1)
     job = Imitation(
@@ -221,6 +219,15 @@ def test_a_resumed_run_is_the_run_that_was_never_interrupted(
     before = (tmp_path / "run" / "metrics.jsonl").read_bytes()
     run(settings, tmp_path / "run", kept, resume=True)
     assert (tmp_path / "run" / "metrics.jsonl").read_bytes() == before
+
+
+def test_a_blind_policy_can_be_exported_for_any_batch(base: str) -> None:
+    nav = PointNav(ROOMS, 3)
+    policy = make_policy(
+        nav.observation_space, nav.action_space, FrozenBase(load_base(base)), NAVIGATORS["blind"], 16, 1e-3
+    )
+    _, difference = export_sb3({"blind": policy}, nav.reset(0))
+    assert difference < 1e-5
 
 
 # -- reinforcement ----------------------------------------------------------------------------------

@@ -90,7 +90,8 @@ class SideAdapter(nn.Module):
     ) -> Tensor:
         if self.config.merge == "blind":
             some = next(iter(sensors.values()))
-            return torch.zeros(len(some), *self.features, device=some.device)
+            # shape[0], not len(): an exporter must see that it is the batch.
+            return torch.zeros(some.shape[0], *self.features, device=some.device)
         # An alpha of exactly 0 or 1 leaves the other branch out: bit for bit, and for free.
         side = self.side_output(sensors, base) if self.needs_side else None
         if side is None:

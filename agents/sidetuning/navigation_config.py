@@ -20,8 +20,8 @@ from envs.pointnav import PointNavConfig
 from envs.pointnav_rooms import WORLDS
 from envs.rover.worlds import Split
 
-SMALL = SideConfig(width=8)
-"""4,328 parameters beside the default base's 44,520"""
+SMALL = SideConfig(width=7)
+"""3,600 parameters beside the default base's 44,360"""
 NAVIGATORS: Mapping[str, AnyConfig] = MappingProxyType(
     {
         **{name: METHODS[name] for name in ("blind", "features", "scratch", "finetune")},
