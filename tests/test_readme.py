@@ -86,7 +86,7 @@ def test_commands_and_their_options_exist() -> None:
     help_of: dict[tuple[str, ...], str] = {}
     for name, call in surefoot_calls():
         words = shlex.split(call)
-        subcommand = tuple(words[: 2 if words[0] == "train" else 1])
+        subcommand = tuple(words[: 2 if words[0] in ("train", "robot", "export") else 1])
         if subcommand[0].startswith("-"):
             continue
         if subcommand not in help_of:
