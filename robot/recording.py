@@ -122,7 +122,7 @@ class Recording:
                 due = time.monotonic() + self.config.flush_seconds
                 if self._disk_is_full():
                     break
-            if self._queue.is_closed and not taken:
+            if self._queue.is_closed and not self._queue.bytes:  # also none that came while it flushed
                 break
         dropped = {f"dropped.{name}": str(count) for name, count in self._queue.dropped.items()}
         self._bag.close({**dropped, "stopped": self._report.stopped})
