@@ -104,7 +104,7 @@ def test_trained_members_disagree_where_they_are_wrong(tmp_path: Path) -> None:
     data = str(toy["record_toy"](tmp_path / "drives", 160))
     config = BadgrConfig(
         data=(data,), spec=SPEC, steps=120, members=3, holdout=0.2, device="cpu",
-        holdout_windows=64, evaluations=1, checkpoints=2,
+        holdout_windows=64, evaluations=1, checkpoints=2, learning_rate=1e-3,
     )  # fmt: skip
     summary = train_badgr(config, tmp_path / "run", quiet=True, tensorboard=False)
     assert summary["members"] == 3
