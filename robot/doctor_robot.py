@@ -22,8 +22,10 @@ from robot.topics import Wanted, look_at_commands, look_at_topic, wanted
 MACHINE = ("Python", "cores", "disk", "ONNX Runtime", "ROS 2")
 """lines of the usual table that matter on a robot"""
 LISTENED = ("camera", "imu", "odometry", "lidar", "position")
-FOUND_SECONDS = 1.5
-"""for DDS to find the others"""
+FOUND_SECONDS = 3.5
+"""so long nobody new was found: DDS has found the others. A lost announcement is repeated after 3 s"""
+FOUND_AT_MOST = 15.0
+"""s that are waited for it: on a busy computer they are found one by one"""
 FUTURE = 0.05
 """s that a stamp may lie ahead"""
 WRITTEN = 64 * 2**20
@@ -66,12 +68,12 @@ def robot_checks(config: RobotConfig, runs: str | Path = "runs", seconds: float 
     except NoRosError:
         return
     try:
-        ros.spin_for(FOUND_SECONDS)
         needs = wanted(config)
+        wait_for_others(ros, [one.topic for one in needs])
+        heard = listen(ros, config, [one for one in needs if one.name in LISTENED], seconds)
         for one in needs:
             yield look_at_topic(ros.node, one)
         yield from look_at_commands(ros.node, config)
-        heard = listen(ros, config, [one for one in needs if one.name in LISTENED], seconds)
         for name, what in heard.items():
             if what.ages or what.trouble:
                 yield look_at_rate(name, what, config)
@@ -81,6 +83,17 @@ def robot_checks(config: RobotConfig, runs: str | Path = "runs", seconds: float 
             yield look_at_shared_memory(heard["camera"].bytes)
     finally:
         ros.close()
+
+
+def wait_for_others(ros: RosNode, topics: list[str]) -> None:
+    """Until DDS has told of no new publisher of these topics for a while."""
+    start = changed = time.monotonic()
+    known: list[int] = []
+    while changed + FOUND_SECONDS > time.monotonic() and start + FOUND_AT_MOST > time.monotonic():
+        ros.spin_for(0.1)
+        found = [ros.node.count_publishers(topic) for topic in topics]
+        if found != known:
+            known, changed = found, time.monotonic()
 
 
 def listen(ros: RosNode, config: RobotConfig, topics: list[Wanted], seconds: float) -> dict[str, Heard]:

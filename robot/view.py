@@ -5,14 +5,13 @@ It needs `pip install 'surefoot[label]'`, on the robot or on a laptop that hears
 
 from __future__ import annotations
 
-import contextlib
 import ipaddress
 import logging
 import secrets
-import signal
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
+from agents.serving import ending_quietly, is_own, listen
 from robot.config import RobotConfig
 from robot.node import RosNode
 
@@ -38,11 +37,9 @@ def run_view(
 
     token: what browsers must bring; by default drawn where more than this machine can reach the page.
     """
-    logging.getLogger("alembic").setLevel(logging.WARNING)  # labelling's database speaks when it is imported
     try:
+        import fastapi  # noqa: F401 - the page needs it
         import uvicorn
-
-        from agents.preferences.labelling.serve import listen
     except ImportError as error:
         raise ViewError(
             f"{error.name} is not installed: pip install 'surefoot[label]' for the live view"
@@ -50,7 +47,7 @@ def run_view(
     from robot.view_app import create_app
     from robot.view_node import ViewNode
 
-    if token is None and not _is_own(host):
+    if token is None and not is_own(host):
         token = secrets.token_urlsafe(16)
     with listen(host, port) as listener:
         ros = RosNode("view", arguments)
@@ -73,17 +70,10 @@ def run_view(
                 proxy_headers=False,
                 timeout_graceful_shutdown=1,
             )
-            with _ending_quietly():
+            with ending_quietly():
                 uvicorn.Server(settings).run(sockets=[listener])
         finally:
             node.close()
-
-
-def _is_own(host: str) -> bool:
-    """Whether only this machine can reach it."""
-    with contextlib.suppress(ValueError):
-        return ipaddress.ip_address(host).is_loopback
-    return host == "localhost"
 
 
 def _reachable(address: str) -> str:
@@ -96,16 +86,3 @@ def _reachable(address: str) -> str:
             except OSError:
                 address = "127.0.0.1"
     return f"[{address}]" if ":" in address else address
-
-
-@contextlib.contextmanager
-def _ending_quietly() -> Iterator[None]:
-    """SIGTERM and Ctrl-C end the serving, not the program: uvicorn raises them again when it is done."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
-    signal.signal(signal.SIGTERM, lambda number, frame: None)
-    try:
-        with contextlib.suppress(KeyboardInterrupt):
-            yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

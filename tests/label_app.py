@@ -12,7 +12,7 @@ import httpx
 import uvicorn
 
 from agents.preferences.labelling.app import create_app
-from agents.preferences.labelling.serve import listen
+from agents.serving import listen
 
 _clients: list[httpx.Client] = []
 

@@ -19,10 +19,11 @@ import pytest
 pytest.importorskip("fastapi", reason="needs the extra 'label'")
 
 from agents.preferences.labelling.limits import Limits
-from agents.preferences.labelling.serve import ServeError, Settings, address, listen, serve, warn_if_open
+from agents.preferences.labelling.serve import ServeError, Settings, address, serve, warn_if_open
 from agents.preferences.labelling.storage import open_storage
 from agents.preferences.labelling.store import open_store
 from agents.preferences.labelling.types import Study, UnavailableError
+from agents.serving import ListenError, listen
 
 HERE = Path(__file__).parent
 clips = runpy.run_path(str(HERE / "label_server.py"))
@@ -204,13 +205,13 @@ def test_a_port_that_is_taken_gives_the_next_one_or_a_clear_message(caplog):
         with caplog.at_level(logging.WARNING), listen("127.0.0.1", port) as other:
             assert port < other.getsockname()[1] <= port + 20
         assert f"port {port} is in use" in caplog.text
-        with pytest.raises(ServeError, match=f"port {port} is in use"):
+        with pytest.raises(ListenError, match=f"port {port} is in use"):
             listen("127.0.0.1", port, tries=1)
 
 
 @pytest.mark.parametrize("host", ["no.such.host.invalid", "203.0.113.7", "::::", "a" * 300])
 def test_a_host_that_is_not_ours_is_refused_in_words(host):
-    with pytest.raises(ServeError, match=r"no address of this machine|cannot listen"):
+    with pytest.raises(ListenError, match=r"no address of this machine|cannot listen"):
         listen(host, 0)
 
 

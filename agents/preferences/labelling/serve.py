@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import ipaddress
 import logging
 import multiprocessing
@@ -11,7 +10,7 @@ import os
 import signal
 import socket
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing import connection
@@ -27,10 +26,10 @@ from agents.preferences.labelling.security import normal_origin
 from agents.preferences.labelling.storage import open_storage
 from agents.preferences.labelling.store import open_store
 from agents.preferences.labelling.types import LabellingError
+from agents.serving import PORTS_TRIED, ListenError, ending_quietly, is_own, listen
 
 logger = logging.getLogger(__name__)
 
-PORTS_TRIED = 20
 STOP_SECONDS = 3
 """requests under way get this long when the server is told to stop"""
 
@@ -76,8 +75,11 @@ def serve(
     settings = Settings(database, media, tuple(origins), secure, render)
     open_store(database).close()  # migrates once, and fails here instead of in each process
     open_storage(media)
-    listener = listen(host, port, 1 if exact_port else PORTS_TRIED)
-    with listener, _ending_quietly():
+    try:
+        listener = listen(host, port, 1 if exact_port else PORTS_TRIED)
+    except ListenError as error:
+        raise ServeError(str(error)) from error
+    with listener, ending_quietly():
         warn_if_open(host, secure)
         if announce is not None:
             announce(address(listener, settings))
@@ -87,30 +89,6 @@ def serve(
         else:
             listener.set_inheritable(True)
             Multiprocess(config, [listener]).run()
-
-
-def listen(host: str, port: int, tries: int = PORTS_TRIED) -> socket.socket:
-    """A listening socket at the port, or the next free one of `tries`; 0 is any. Raises ServeError."""
-    try:
-        family, _, _, _, found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-    except (socket.gaierror, UnicodeError) as error:
-        raise ServeError(f"host {host!r} is no address of this machine ({error})") from error
-    for candidate in range(port, min(port + tries, 65536)):
-        listener = socket.socket(family, socket.SOCK_STREAM)
-        try:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.bind((found[0], candidate))
-            listener.listen(1024)  # two may bind one port as long as none of them listens
-        except OSError as error:
-            listener.close()
-            if error.errno != errno.EADDRINUSE:
-                raise ServeError(f"cannot listen at {host} port {candidate}: {error.strerror}") from error
-            continue
-        if candidate != port:
-            logger.warning("port %d is in use: listening at port %d instead", port, candidate)
-        return listener
-    ports = f"port {port} is" if tries == 1 else f"ports {port} to {port + tries - 1} are"
-    raise ServeError(f"{ports} in use at {host}: stop the program that listens there, or give another port")
 
 
 def address(listener: socket.socket, settings: Settings) -> str:
@@ -126,10 +104,7 @@ def address(listener: socket.socket, settings: Settings) -> str:
 
 def warn_if_open(host: str, secure: bool) -> None:
     """Says so where more than this machine can reach the server."""
-    with contextlib.suppress(ValueError):
-        if ipaddress.ip_address(host).is_loopback:
-            return
-    if host == "localhost":
+    if is_own(host):
         return
     logger.warning(
         "!!! %s: everybody on the network can reach this server%s. A link is all that one needs to answer.%s",
@@ -213,19 +188,3 @@ def _end_when_parent_ends() -> None:
         os.kill(os.getpid(), signal.SIGTERM)
 
     threading.Thread(target=wait, name="parent", daemon=True).start()
-
-
-@contextlib.contextmanager
-def _ending_quietly() -> Iterator[None]:
-    """SIGTERM and Ctrl-C end the serving, not the program: uvicorn raises them again when it is done."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
-    signal.signal(signal.SIGTERM, lambda number, frame: None)
-    try:
-        with contextlib.suppress(KeyboardInterrupt):
-            yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
