@@ -27,7 +27,7 @@ from agents.sidetuning.reinforce import Reinforcement
 from agents.sidetuning.sb3_export import export_sb3
 from agents.sidetuning.visual_base import Readouts, VisualBase, load_base, save_base
 from envs.batch import Array
-from envs.pointnav import STOP, PointNav, PointNavConfig
+from envs.pointnav import FORWARD, STOP, PointNav, PointNavConfig
 
 ROOMS = PointNavConfig("train", (0, 1), 16, 16, trail=True, steps=60)
 
@@ -247,6 +247,26 @@ def test_ppo_trains_beside_the_base_and_resumes_bit_for_bit(
     run(settings, tmp_path / "resumed", kept, resume=True)
     for name in ("metrics.jsonl", "policy.safetensors"):
         assert (tmp_path / "resumed" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
+
+
+@pytest.mark.parametrize("how", ["bc", "ppo"])
+def test_where_episodes_end_at_the_goal_by_themselves_there_is_no_action_to_stop(
+    how: Any, base: str, kept: Path, tmp_path: Path
+) -> None:
+    run(config(base, method="features", how=how, stop=False), tmp_path / "run", kept)
+    settings, policy = load_navigator(tmp_path / "run")
+    nav = PointNav(settings.rooms("test", 16, 16), 3, 0)
+    observations = nav.reset()
+    likeliest = decider(policy)(observations).argmax(1)
+    agent = SideTunedAgent(tmp_path / "run" / MODEL, providers=("CPUExecutionProvider",))
+    acted = [agent.act({name: x[i] for name, x in observations.items()}) for i in range(3)]
+    assert acted == (likeliest + FORWARD).tolist()
+    turning = evaluate_navigator(lambda seen: np.tile((0, 1, 0), (len(seen["goal"]), 1)), nav.config, 2)
+    assert turning.summary()["length"] == settings.steps
+    with pytest.raises(SideError, match="has another policy"):
+        run(
+            config(base, method="features", how="ppo", start_from=str(tmp_path / "run")), tmp_path / "b", kept
+        )
 
 
 # -- what does not serve ------------------------------------------------------------------------------

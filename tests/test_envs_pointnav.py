@@ -4,7 +4,19 @@ import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
 
-from envs.pointnav import FORWARD, LEFT, RIGHT, STOP, STRIDE, NavStep, PointNav, PointNavConfig
+from envs.pointnav import (
+    _TURNS,
+    FORWARD,
+    LEFT,
+    RIGHT,
+    SETTLED,
+    STOP,
+    STRIDE,
+    TURN,
+    NavStep,
+    PointNav,
+    PointNavConfig,
+)
 from envs.pointnav_env import PointNavEnv
 from envs.pointnav_rooms import Shift
 
@@ -44,6 +56,22 @@ def test_the_expert_arrives_by_the_shortest_way(stop: bool) -> None:
             assert step.infos["spl"][0] > 0.99
             assert step.infos["distance"][0] < env.config.success_radius
             assert away + 10 - 2 < total < away + 10
+
+
+def test_the_expert_turns_only_for_what_a_turn_saves() -> None:
+    """Where going straight on costs no more than SETTLED over the best heading, it goes straight on."""
+    env, straight = nav(), 0
+    for trip in range(4):
+        env.start(0, 0, trip)
+        for _ in range(60):
+            costs = env._costs(0, env.poses[0, 2] + _TURNS * TURN) + 0.01 * np.abs(_TURNS)
+            action = env.expert(0)
+            if action != STOP:
+                assert (action == FORWARD) == (costs[0] <= costs.min() + SETTLED)
+                straight += action == FORWARD and costs.argmin() != 0
+            if env.step([action]).terminated[0]:
+                break
+    assert straight > 3  # headings that a wavering expert would have turned to
 
 
 def test_stopping_elsewhere_is_a_failure() -> None:

@@ -18,7 +18,7 @@ from agents.configs import config_to_json
 from agents.progress import Progress
 from envs.batch import Array
 from envs.files import write_durably
-from envs.pointnav import FORWARD, RIGHT, STOP, PointNav, PointNavConfig
+from envs.pointnav import FORWARD, RIGHT, SETTLED, STOP, PointNav, PointNavConfig
 from envs.rover.worlds import SPLITS, TRIPS
 
 TRIP_ORDER = 0x7219
@@ -133,7 +133,8 @@ def _read(file: Path | None) -> Demos | None:
 
 def _digest(nav: PointNav, seed: int, noise: float) -> str:
     """Of all that the ways depend on, with the first world itself: generators of worlds change."""
-    digest = hashlib.sha256(json.dumps([config_to_json(nav.config), seed, noise], sort_keys=True).encode())
+    settings = [config_to_json(nav.config), seed, noise, SETTLED]
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
     world = nav.room(nav.worlds[0]).world
     rows = np.array([solid.row() for solid in world.solids])
     for part in (world.starts, world.goals, world.kinds, rows):

@@ -46,6 +46,7 @@ class Imitation:
         torch.manual_seed(config.seed)
         self.policy = make_policy(space, actions, base, config.adapter, config.hidden, config.learning_rate)
         self.model = side_model(self.policy)
+        self._first = int(actions.start)
         learnt, unseen = demos.split(config.holdout)
         self._distil(learnt)
         self.learnt, self.unseen = self._kept(learnt), self._kept(unseen)
@@ -111,7 +112,7 @@ class Imitation:
 
     def _kept(self, demos: Demos) -> Batch:
         sensors = {**demos.sensors, **bake(self.policy, demos.sensors[IMAGE])}
-        return prepared(sensors), torch.from_numpy(demos.actions)
+        return prepared(sensors), torch.from_numpy(demos.actions - self._first)
 
     def _rows(self, rows: Tensor) -> Batch:
         given, wanted = self.learnt

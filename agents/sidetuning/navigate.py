@@ -128,7 +128,8 @@ def _reinforce(
     job = Reinforcement(config, base, rooms)
     if config.start_from:
         before = read_config(config.start_from, NavigationConfig)
-        if (before.method, before.hidden, before.trail) != (config.method, config.hidden, config.trail):
+        same = ("method", "hidden", "trail", "stop")
+        if any(getattr(before, name) != getattr(config, name) for name in same):
             raise SideError(f"{config.start_from} has another policy: begin with a run of the same method")
         load_weights(job.policy, Path(config.start_from) / WEIGHTS)
     updates = config.ppo.updates

@@ -62,7 +62,8 @@ def evaluate_navigator(
     upcoming = count
     while len(rows) < episodes:
         chances = decide(observations)
-        actions = [_choose(p, rng if sample else None) for p, rng in zip(chances, draws, strict=True)]
+        chosen = [_choose(p, rng if sample else None) for p, rng in zip(chances, draws, strict=True)]
+        actions = np.array(chosen) + int(nav.action_space.start)
         step = nav.step(actions)
         observations = step.observations
         steps += 1

@@ -102,6 +102,9 @@ class NavigationConfig:
     """ppo: a run by imitation to begin with"""
     trail: bool = True
     """whether the navigator sees where it has been"""
+    stop: bool = True
+    """whether the navigator must say that it is there; False: its episode ends at the goal by itself, as the
+    authors' environment does"""
     steps: int = 200
     """of an episode"""
     episodes: int = 40
@@ -128,6 +131,7 @@ class NavigationConfig:
 
     def rooms(self, split: Split, height: int, width: int) -> PointNavConfig:
         """The environment of a split, in images of this size."""
+        shift = WORLDS[self.world]
         return PointNavConfig(
-            split, width=width, height=height, shift=WORLDS[self.world], trail=self.trail, steps=self.steps
+            split, width=width, height=height, shift=shift, stop=self.stop, trail=self.trail, steps=self.steps
         )

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from gymnasium import spaces
 from stable_baselines3 import PPO
 from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.vec_env import VecEnv
@@ -27,7 +28,8 @@ class PointNavVecEnv(VecEnv):
 
     def __init__(self, config: PointNavConfig, n: int, seed: int) -> None:
         self.nav = PointNav(config, n, seed, threads=1)
-        super().__init__(n, self.nav.observation_space, self.nav.action_space)
+        # The learner counts actions from 0, whether there is one to stop or not.
+        super().__init__(n, self.nav.observation_space, spaces.Discrete(int(self.nav.action_space.n)))
         self.ended: list[dict[str, float]] = []
         """of episodes that ended since `take`"""
         self._returns = np.zeros(n)
@@ -38,7 +40,7 @@ class PointNavVecEnv(VecEnv):
         return self.nav.reset()
 
     def step_async(self, actions: Array) -> None:
-        self._actions = actions
+        self._actions = actions + int(self.nav.action_space.start)
 
     def step_wait(self) -> Any:
         step = self.nav.step(self._actions)
