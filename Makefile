@@ -88,7 +88,7 @@ test: $(BIN)/.dev system chromium postgres
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 test-cluster: $(BIN)/.cluster
-	$(BIN)/python -m pytest tests/test_agents_sweep_cluster.py tests/test_agents_sweep_executors.py
+	$(BIN)/python -m pytest -m cluster -n 0 tests/test_agents_sweep_*.py
 
 lint: $(BIN)/.dev
 	$(BIN)/ruff check .

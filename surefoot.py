@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from robot.commands import ROBOT, drive, import_bags
+from robot.commands import ROBOT, drive
 
 Algorithm = Literal["auto", "ppo", "a2c", "trpo", "sac"]
 Selector = Literal["random", "variance", "information_gain"]
@@ -594,6 +594,83 @@ def draw(
         place.close()
         session.store.close()
     print(f"{count} clips drawn")
+
+
+def import_bags(
+    bags: Annotated[tuple[Path, ...], tyro.conf.Positional],
+    out: Path = Path("runs") / "drives" / "robot",
+    config: Path | None = None,
+    width: int = 128,
+    height: int = 96,
+    stamps: Literal["header", "arrival"] = "header",
+    longest_gap: float = 0.5,
+    executor: Place = "local",
+    jobs: int | None = None,
+    address: str = "auto",
+    json_output: Annotated[bool, tyro.conf.arg(name="json")] = False,
+) -> None:
+    """Make training data of recorded drives: `surefoot train badgr --data OUT` learns from them.
+
+    Takes what `surefoot robot record` and rosbag2 (MCAP) record, also when it was cut off. Streams are put
+    together by their stamps, one observation and action each 0.25 s; says what gaps and skew there are.
+    The same bag again adds nothing. With --jobs or a cluster many bags are read at a time, and one that
+    cannot be used does not stop the others.
+
+    Args:
+        bags: Folders of bags, or .mcap files.
+        out: Dataset that the drives are added to; on a cluster all nodes must see it, and the bags.
+        config: Parameter file of the robot; by default what the recorder saved in the bag.
+        width: Pixels of the pictures that are kept: those of the model.
+        height: Pixels.
+        stamps: The senders' own time stamps, or when the recorder heard them.
+        longest_gap: Seconds that a sensor may be silent; the drive is cut there.
+        executor: Where bags are read: processes of this machine, a Ray cluster, Slurm jobs.
+        jobs: Bags at a time; by default one here, and on a cluster what its processors allow.
+        address: Of Ray's head, host:port; "auto" finds the one of this machine.
+        json_output: Print the reports as JSON.
+    """
+    if executor == "local" and jobs is None:
+        from robot.commands import import_bags as one_by_one
+
+        one_by_one(bags, out, config, width, height, stamps, longest_gap, json_output)
+        return
+    from agents.sweep.executors import ExecutorConfig, open_executor
+    from agents.sweep.importing import import_by_tasks
+    from robot.bag_import import print_reports
+    from robot.config import RobotConfig
+
+    settings: dict[str, Any] = {"image": [height, width], "longest_gap": longest_gap, "stamps": stamps}
+    settings["robot"] = None if config is None else dict(RobotConfig.from_yaml(config).parameters())
+    place = open_executor(ExecutorConfig(executor, jobs, address), out)
+    try:
+        done = import_by_tasks(bags, out, settings, place, "surefoot:import_bag")
+    finally:
+        place.close()
+    if json_output:
+        print(json.dumps(done.reports))
+    else:
+        print_reports(done.reports, out)
+    if done.failed:
+        names = ", ".join(Path(bag).name for bag in done.failed)
+        sys.exit(f"surefoot: {len(done.failed)} of {len(bags)} bags were not imported: {names}")
+
+
+def import_bag(
+    bag: str, out: str, image: Sequence[int], longest_gap: float, stamps: Any, robot: dict[str, Any] | None
+) -> None:
+    """The task of one bag, on whatever machine. robot: parameters, where the recorder's own do not count."""
+    from agents.sweep.task import TaskError
+    from robot.bag import BagError
+    from robot.bag_episodes import ImportConfig
+    from robot.bag_import import import_bags
+    from robot.config import RobotConfig
+
+    config = ImportConfig((image[0], image[1]), longest_gap=longest_gap, stamps=stamps)
+    try:
+        given = None if robot is None else RobotConfig.from_mapping(robot)
+        import_bags([Path(bag)], Path(out), config, given, quiet=True)
+    except (BagError, FileNotFoundError) as error:
+        raise TaskError(str(error)) from error
 
 
 def watch(

@@ -31,7 +31,7 @@ def our_version() -> str:
         number = "not installed"
     root = Path(__file__).resolve().parent.parent.parent
     found = hashlib.sha256()
-    for layer in ("envs", "agents"):
-        for path in sorted((root / layer).rglob("*.py")):
-            found.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes())
+    paths = [path for layer in ("envs", "agents", "robot") for path in (root / layer).rglob("*.py")]
+    for path in sorted([*paths, root / "surefoot.py"]):
+        found.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes())
     return f"{number}+{found.hexdigest()[:12]}"
