@@ -1,5 +1,6 @@
 """Tasks on a real Ray cluster of two nodes: spread, started again, and refused to other versions."""
 
+import re
 import runpy
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,8 +13,7 @@ from agents.sweep.ray_cluster import RayExecutor
 from agents.sweep.task import Task, TaskError
 from agents.sweep.version import VersionMismatchError, our_version
 
-pytest.importorskip("ray", reason="Ray is not installed: make test-cluster installs it")
-pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]  # Ray warns of much
+pytestmark = [pytest.mark.cluster, pytest.mark.filterwarnings("ignore")]  # Ray warns of much
 
 cluster = runpy.run_path(str(Path(__file__).parent / "benchmarks" / "cluster_nodes.py"))["cluster"]
 
@@ -22,6 +22,13 @@ cluster = runpy.run_path(str(Path(__file__).parent / "benchmarks" / "cluster_nod
 def nodes() -> Iterator[list[Any]]:
     with cluster(2) as made:
         yield made
+
+
+LATE = """
+import sys, time
+if any("default_worker" in word for word in sys.orig_argv):
+    time.time = lambda now=time.time: now() - 3600
+"""
 
 
 def sleeping(count: int, seconds: float = 0.5) -> list[Task]:
@@ -50,15 +57,32 @@ def test_a_node_with_another_version_is_refused_with_both(nodes: list[Any], tmp_
     info = tmp_path / "surefoot-9.9.9.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: surefoot\nVersion: 9.9.9\n")
-    other = nodes[0].cluster.add_node(num_cpus=1, env_vars={"PYTHONPATH": str(tmp_path)})
+    other = nodes[0].add(env_vars={"PYTHONPATH": str(tmp_path)})
     try:
         with pytest.raises(VersionMismatchError) as refused:
             RayExecutor(nodes[0].address)
     finally:
-        nodes[0].cluster.remove_node(other)
+        other.remove()
     said = str(refused.value)
     assert "has surefoot 9.9.9+" in said
     assert f"this machine has {our_version()}" in said
+
+
+def test_clocks_that_are_apart_are_said(
+    nodes: list[Any], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The worker processes of a node read a clock that is an hour late."""
+    (tmp_path / "sitecustomize.py").write_text(LATE)
+    other = nodes[0].add(env_vars={"PYTHONPATH": str(tmp_path)})
+    try:
+        executor = RayExecutor(nodes[0].address)
+        ended = [one for one in run_tasks(sleeping(3, 0.1), executor) if one is not None]
+        executor.close()
+    finally:
+        other.remove()
+    assert [one.error for one in ended] == [""] * 3
+    (said,) = [record.getMessage() for record in caplog.records if "clock" in record.getMessage()]
+    assert re.search(r"the clock of node .* is 36\d\d s behind this machine's: .*run chrony on both", said)
 
 
 def test_more_than_the_cluster_has_is_said(nodes: list[Any]) -> None:

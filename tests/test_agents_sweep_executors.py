@@ -1,7 +1,9 @@
 """One contract for every executor: values, failures in words, lost processes tried again, bounded queues."""
 
+import contextlib
 import importlib.util
 import os
+import runpy
 import subprocess
 import sys
 import time
@@ -13,13 +15,12 @@ import pytest
 from agents.sweep.executors import ExecutorConfig, open_executor
 from agents.sweep.local import LocalExecutor
 from agents.sweep.queue import run_tasks
+from agents.sweep.ray_cluster import clocks_apart
 from agents.sweep.slurm import SlurmExecutor
 from agents.sweep.task import Executor, Outcome, Task, TaskError, digest, perform
 from agents.sweep.version import our_version
 
-NEEDS_RAY = pytest.mark.skipif(
-    importlib.util.find_spec("ray") is None, reason="Ray is not installed: make test-cluster installs it"
-)
+cluster_nodes = runpy.run_path(str(Path(__file__).parent / "benchmarks" / "cluster_nodes.py"))
 NEEDS_SUBMITIT = pytest.mark.skipif(
     importlib.util.find_spec("submitit") is None, reason="submitit is not installed: surefoot[sweep]"
 )
@@ -30,20 +31,24 @@ NEEDS_SUBMITIT = pytest.mark.skipif(
     params=[
         "local",
         pytest.param("slurm", marks=NEEDS_SUBMITIT),
-        pytest.param("ray", marks=NEEDS_RAY),
+        pytest.param("ray", marks=pytest.mark.cluster),
     ],
 )
 def executor(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Executor]:
     """Slurm's jobs run as submitit's local ones: there is no Slurm here."""
     made: Executor
-    if request.param == "slurm":
-        made = SlurmExecutor(tmp_path_factory.mktemp("slurm"), slots=2, cluster="local")
-    else:
-        address = "local" if request.param == "ray" else "auto"
-        config = ExecutorConfig(request.param, jobs=2, address=address)
-        made = open_executor(config, tmp_path_factory.mktemp("work"))
-    yield made
-    made.close()
+    with contextlib.ExitStack() as opened:
+        if request.param == "slurm":
+            made = SlurmExecutor(tmp_path_factory.mktemp("slurm"), slots=2, cluster="local")
+        else:
+            address = "auto"
+            if request.param == "ray":
+                address = "local"
+                opened.enter_context(cluster_nodes["patience"]())
+            config = ExecutorConfig(request.param, jobs=2, address=address)
+            made = open_executor(config, tmp_path_factory.mktemp("work"))
+        yield made
+        made.close()
 
 
 def outcomes(executor: Executor, *tasks: Task, retries: int = 1) -> dict[str, Outcome]:
@@ -164,7 +169,7 @@ for place in ("ray", "slurm"):
     ]
 
 
-@NEEDS_RAY
+@pytest.mark.cluster
 def test_a_head_that_does_not_answer_is_said_soon() -> None:
     began = time.monotonic()
     with pytest.raises(TaskError, match=r"no Ray cluster answers at 127\.0\.0\.1:1: .*is its head running"):
@@ -172,3 +177,12 @@ def test_a_head_that_does_not_answer_is_said_soon() -> None:
     assert time.monotonic() - began < 60
     with pytest.raises(TaskError, match="host:port"):
         open_executor(ExecutorConfig("ray", address="nowhere"), Path())
+
+
+def test_clocks_apart_are_told_by_how_much_and_what_helps() -> None:
+    assert clocks_apart(100.0, 101.0, 102.0) == ""
+    assert clocks_apart(100.0, 96.0, 160.0) == ""  # an answer that takes long is no wrong clock
+    assert clocks_apart(100.0, 161.0, 160.0) == ""
+    assert clocks_apart(1000.0, 40.0, 1001.0).startswith("960 s behind this machine's: ")
+    assert clocks_apart(100.0, 3701.0, 101.0).startswith("3600 s ahead of this machine's: ")
+    assert clocks_apart(100.0, 3701.0, 101.0).endswith("run chrony on both")

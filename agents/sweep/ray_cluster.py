@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import socket
 import time
@@ -11,9 +12,13 @@ from typing import Any
 from agents.sweep.task import Outcome, Task, TaskError, perform
 from agents.sweep.version import VersionMismatchError, our_version
 
+logger = logging.getLogger(__name__)
+
 CONNECT_TRIES, CONNECT_SECONDS = 3, 5.0
 PROBE_SECONDS = 120.0
 """for each node's first process, which takes seconds on an idle machine"""
+CLOCK_SECONDS = 5.0
+"""that clocks may be apart without a word"""
 
 
 class RayExecutor:
@@ -21,7 +26,7 @@ class RayExecutor:
 
     address: host:port of the head, "auto" for the one of this machine, "local" for a Ray of its own that
     ends with `close`. Raises TaskError when there is no such cluster, VersionMismatchError when a node has
-    other code than this process.
+    other code than this process; warns of clocks that are apart.
     """
 
     def __init__(
@@ -79,7 +84,8 @@ class RayExecutor:
         """Asks every node before it gets work; those that join later are asked with each task."""
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-        probe = self._ray.remote(num_cpus=0, max_retries=2)(version_on_node)
+        probe = self._ray.remote(num_cpus=0, max_retries=2)(about_node)
+        began = time.time()
         nodes = [node for node in self._ray.nodes() if node["Alive"]]
         asked = {
             node["NodeID"]: probe.options(
@@ -89,21 +95,37 @@ class RayExecutor:
         }
         for node in nodes:
             name = f"{node['NodeManagerHostname']} ({node['NodeID'][:8]})"
-            theirs = self._answer(asked[node["NodeID"]], name)
+            theirs, clock = self._answer(asked[node["NodeID"]], name)
             if theirs != our_version():
                 raise VersionMismatchError(name, theirs, our_version())
+            if words := clocks_apart(began, clock, time.time()):
+                logger.warning("the clock of node %s is %s", name, words)
 
-    def _answer(self, reference: Any, name: str) -> str:
+    def _answer(self, reference: Any, name: str) -> tuple[str, float]:
         try:
-            return str(self._ray.get(reference, timeout=PROBE_SECONDS))
+            answer: tuple[str, float] = self._ray.get(reference, timeout=PROBE_SECONDS)
+            return answer
         except self._ray.exceptions.RayError as error:
             last = str(error).strip().splitlines()[-1]
             raise TaskError(f"node {name} cannot run surefoot, is it installed there? {last}") from error
 
 
-def version_on_node() -> str:
-    """What a node is asked before it gets work."""
-    return our_version()
+def about_node() -> tuple[str, float]:
+    """What a node is asked before it gets work: its version, and its clock in s since 1970."""
+    return our_version(), time.time()
+
+
+def clocks_apart(asked: float, theirs: float, answered: float) -> str:
+    """What to say of another machine's clock, looked at between `asked` and `answered` by ours; "" if it is
+    right. s since 1970."""
+    gap = max(asked - theirs, theirs - answered)
+    if gap <= CLOCK_SECONDS:
+        return ""
+    side = "behind" if theirs < asked else "ahead of"
+    return (
+        f"{gap:.0f} s {side} this machine's: results are the same, but times in logs are not, clips that a "
+        "lost driver had claimed wait for longer, and S3 refuses who is 15 minutes apart; run chrony on both"
+    )
 
 
 def perform_on_node(function: str, arguments: dict[str, Any], version: str) -> tuple[Any, str]:
@@ -132,8 +154,9 @@ def connect(address: str, cpus: int | None = None) -> Any:
         return _init(ray, address=address, **quiet)
     except TaskError:
         raise
-    except (ConnectionError, RuntimeError, ValueError, OSError) as error:
-        start = "start one with `ray start --head`" if address == "auto" else "is its head running?"
+    except Exception as error:  # a node that does not begin in time is a plain Exception of Ray's
+        other = "is its head running?" if address != "local" else "has this machine too much to do?"
+        start = "start one with `ray start --head`" if address == "auto" else other
         raise TaskError(f"no Ray cluster answers at {address}: {error}; {start}") from error
 
 

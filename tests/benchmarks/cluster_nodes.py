@@ -3,11 +3,31 @@
 from __future__ import annotations
 
 import os
+import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+START_SECONDS, START_TRIES = 120.0, 4
+"""that a node gets to begin. Ray's own 30 s, which no setting of it changes, are too few where other work has
+priority: a node is several processes, each of which imports for some seconds of CPU. A node also gives up by
+itself when its helpers take longer than that; the next try finds them in the disk's cache."""
+
+# Ray's own names. By default workers run at nice 15: on a busy machine work would hardly begin.
+SETTINGS = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_worker_niceness": "0",
+    "RAY_worker_register_timeout_seconds": "600",
+    "RAY_agent_register_timeout_ms": "600000",
+    # A node that is slow is not dead. One that is gone refuses connections, which is seen as soon as before.
+    "RAY_health_check_initial_delay_ms": "30000",
+    "RAY_health_check_timeout_ms": "60000",
+}
+LIGHT = {"num_cpus": 1, "include_log_monitor": False, "no_monitor": True}
+"""of a node: room for one task at a time, and no process that nobody here needs"""
 
 
 @dataclass
@@ -27,9 +47,9 @@ class Node:
         """As when its plug is pulled."""
         self.cluster.remove_node(self.node, allow_graceful=False)
 
-    def add(self) -> Node:
-        """Another one, beside it."""
-        return Node("spare", self.cluster, self.cluster.add_node(num_cpus=1))
+    def add(self, **settings: Any) -> Node:
+        """Another one, beside it. settings: of Ray's node."""
+        return Node("spare", self.cluster, begin(self.cluster, **settings))
 
     @property
     def process(self) -> int:
@@ -38,32 +58,74 @@ class Node:
 
 
 @contextmanager
-def cluster(count: int) -> Iterator[list[Node]]:
-    """The nodes, the head first; each has room for one task at a time."""
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    # By default 15: on a busy machine work would hardly begin. The name is Ray's own. (It also gives a node
-    # 30 s to begin, which nothing changes: on a machine with a load of 20 that may be too little.)
-    os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112
-    from ray.cluster_utils import Cluster
+def patience() -> Iterator[None]:
+    """Inside, Ray's nodes get START_SECONDS to begin, on this machine."""
+    before = {name: os.environ.get(name) for name in SETTINGS}
+    os.environ.update(SETTINGS)
+    from ray._private import services
 
-    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    ask = services.get_node
+
+    def get_node(*arguments: Any) -> Any:
+        deadline = time.monotonic() + START_SECONDS
+        while True:
+            try:
+                return ask(*arguments)
+            except RuntimeError:  # it has not begun yet
+                if time.monotonic() > deadline:
+                    raise
+            time.sleep(0.5)
+
+    services.get_node = get_node
     try:
-        nodes = [Node("head", made, made.head_node)]
-        nodes += [Node(f"node {k}", made, made.add_node(num_cpus=1)) for k in range(1, count)]
-        yield nodes
+        yield
     finally:
-        made.shutdown()
+        services.get_node = ask
+        for name, value in before.items():
+            os.environ.pop(name) if value is None else os.environ.update({name: value})
+
+
+def begin(made: Any, **settings: Any) -> Any:
+    """A node of a cluster; the first one is its head. settings: of Ray's node."""
+    for attempt in range(1, START_TRIES + 1):
+        try:
+            return made.add_node(**{**LIGHT, **settings})
+        except Exception as error:  # Ray raises nothing more special
+            if attempt == START_TRIES:
+                raise
+            print(f"a node did not begin ({attempt} of {START_TRIES}): {error}", file=sys.stderr, flush=True)
+    raise AssertionError("unreachable")
+
+
+@contextmanager
+def cluster(count: int) -> Iterator[list[Node]]:
+    """The nodes, the head first, begun one after the other; each has room for one task at a time."""
+    with patience():
+        from ray.cluster_utils import Cluster
+
+        made = Cluster()
+        try:
+            nodes = [Node("head", made, begin(made, include_dashboard=False))]
+            nodes += [Node(f"node {k}", made, begin(made)) for k in range(1, count)]
+            yield nodes
+        finally:
+            made.shutdown()
 
 
 def memory_of(node: Node) -> int:
     """Bytes in memory of a node's scheduler and all its descendants."""
+    return memory_below(node.process)
+
+
+def memory_below(process: int) -> int:
+    """Bytes in memory of a process and all its descendants."""
     children: dict[int, list[int]] = {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             with suppress(OSError, IndexError):
                 parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
                 children.setdefault(parent, []).append(int(entry.name))
-    total, left = 0, [node.process]
+    total, left = 0, [process]
     while left:
         process = left.pop()
         left += children.get(process, [])
