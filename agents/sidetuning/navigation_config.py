@@ -93,8 +93,9 @@ class NavigationConfig:
     weight_decay: float = 0.0
     holdout: float = 0.15
     """share of the demonstrations that is not learnt from but measured on"""
-    keep: Literal["best", "last"] = "best"
-    """which weights: those of the least hold-out loss at an evaluation, or the last"""
+    keep: Literal["best", "last"] = "last"
+    """which weights: the last, or those of the least hold-out loss at an evaluation. The loss grows with a
+    policy's certainty long before it drives worse: the last arrived more often in every trial"""
     hidden: int = 64
     """units of the layer between features and actions"""
     ppo: PpoConfig = field(default_factory=PpoConfig)

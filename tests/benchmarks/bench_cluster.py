@@ -2,11 +2,12 @@
 
     python tests/benchmarks/bench_cluster.py [--quick]
 
-Needs `pip install 'surefoot[cluster]'`. Simulated rovers drive, policies are trained for some seeds, and
-clips are drawn: once locally, once on the cluster, where the driver is killed with -9 and a node is removed
-in the midst of the work, and the same command is given again.
+Needs `pip install 'surefoot[cluster,record]'`. Simulated rovers drive, policies are trained for some seeds,
+clips are drawn and bags imported: once locally, once on the cluster, where the driver is killed with -9, a
+node is removed in the midst of the work (drives, training), and the same command is given again.
 
-    differences   drives, metrics files and pictures that are missing, doubled or other than the local ones
+    differences   drives, metrics files, pictures and imported bytes that are missing, doubled or other than
+                  the local ones
     overhead      seconds a task more than the plain loop takes, for tasks that do nothing
     slope         MB a minute by which the processes of each node grow under such tasks
 
@@ -180,6 +181,27 @@ def compare_clips(address: str, folder: Path, queries: int) -> int:
     return wrong
 
 
+def compare_bags(address: str, folder: Path, count: int) -> int:
+    """Differences, byte for byte."""
+    made = runpy.run_path(str(ROOT / "tests" / "robot_bags.py"))
+    bags = [
+        str(made["write"](folder / f"trip{k}", made["Drive"](20.0, phase=0.05 * k, size=(24, 32))))
+        for k in range(count)
+    ]
+    words = ("-m", "surefoot", "import", *bags, "--width", "32", "--height", "24", "--json", "--out")
+    finish(begin(*words, str(folder / "local")))
+    far = folder / "cluster"
+    ray = ("--executor", "ray", "--address", address)
+    interrupted((*words, str(far), *ray), lambda: lines(far / "index.jsonl") >= 1, lambda: None)
+    wrong = 0
+    for name in ("data.bin", "index.jsonl"):
+        wrong += (far / name).read_bytes() != (folder / "local" / name).read_bytes()
+    with EpisodeDataset(far, read_only=True) as dataset:
+        wrong += len(dataset.verify()) + abs(len(dataset) - count)
+    print(f"| bags | {count} bags | | {wrong} |", flush=True)
+    return wrong
+
+
 def overhead(address: str, count: int) -> dict[str, float]:
     """Milliseconds a task beyond the plain loop, for tasks that do next to nothing: alone, one at a time, and
     busy, as many as there are slots."""
@@ -241,10 +263,11 @@ def main() -> None:
         spare = nodes[0].add()
         training, trained_on = compare_training(address, folder / "training", seeds, spare.remove)
         clips = compare_clips(address, folder / "clips", queries)
+        bags = compare_bags(address, folder / "bags", max(3, queries // 3))
         extra = overhead(address, count)
         growth, ran = slopes(address, nodes, seconds)
     result: dict[str, Any] = {
-        "differences": drives + training + clips,
+        "differences": drives + training + clips + bags,
         "nodes_used": max(used, trained_on),
         **{name: round(value, 3) for name, value in extra.items()},
         "mb_per_minute": {name: round(value, 2) for name, value in growth.items()},

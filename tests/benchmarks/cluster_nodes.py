@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import os
+import socket
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-START_SECONDS, START_TRIES = 120.0, 4
+START_SECONDS, START_TRIES = 300.0, 3
 """that a node gets to begin. Ray's own 30 s, which no setting of it changes, are too few where other work has
-priority: a node is several processes, each of which imports for some seconds of CPU. A node also gives up by
-itself when its helpers take longer than that; the next try finds them in the disk's cache."""
+priority: a node is several processes, each of which imports for some seconds of CPU."""
 
 # Ray's own names. By default workers run at nice 15: on a busy machine work would hardly begin.
 SETTINGS = {
@@ -26,8 +26,8 @@ SETTINGS = {
     "RAY_health_check_initial_delay_ms": "30000",
     "RAY_health_check_timeout_ms": "60000",
 }
-LIGHT = {"num_cpus": 1, "include_log_monitor": False, "no_monitor": True}
-"""of a node: room for one task at a time, and no process that nobody here needs"""
+PORTS = ("metrics_agent", "metrics_export", "dashboard_agent_listen", "runtime_env_agent")
+"""of a node's helpers: a node that knows them does not wait for these to begin, for 30 s and no longer"""
 
 
 @dataclass
@@ -85,11 +85,19 @@ def patience() -> Iterator[None]:
             os.environ.pop(name) if value is None else os.environ.update({name: value})
 
 
+def light() -> dict[str, Any]:
+    """Of a node: room for one task at a time, and no process that nobody here needs."""
+    with ExitStack() as opened:
+        free = [opened.enter_context(closing(socket.create_server(("127.0.0.1", 0)))) for _ in PORTS]
+        ports = {f"{name}_port": place.getsockname()[1] for name, place in zip(PORTS, free, strict=True)}
+    return {"num_cpus": 1, "include_log_monitor": False, "no_monitor": True, **ports}
+
+
 def begin(made: Any, **settings: Any) -> Any:
     """A node of a cluster; the first one is its head. settings: of Ray's node."""
     for attempt in range(1, START_TRIES + 1):
         try:
-            return made.add_node(**{**LIGHT, **settings})
+            return made.add_node(**{**light(), **settings})
         except Exception as error:  # Ray raises nothing more special
             if attempt == START_TRIES:
                 raise

@@ -27,14 +27,19 @@ Summary = dict[str, Any]
 
 @dataclass(frozen=True)
 class Sizes:
-    """How much of everything. The specification: 5 seeds, 200 test episodes, up to 300 demonstrations."""
+    """How much of everything. The specification: 5 seeds, 200 test episodes, up to 300 demonstrations.
+
+    World, demonstrations and updates were chosen in validation layouts with one seed, so that seeing matters.
+    Episodes end at the goal by themselves, as in the authors' environment.
+    """
 
     world: str = "strange"
-    demos: tuple[int, ...] = (20, 60, 120)
+    demos: tuple[int, ...] = (20, 60, 240)
     """little, middling and much data"""
     seeds: int = 5
-    updates: int = 1500
-    episodes: int = 80
+    updates: int = 600
+    episodes: int = 60
+    stop: bool = False
     frames: int = 6000
     base_steps: int = 1500
     height: int = 24
@@ -83,7 +88,7 @@ class Cells:
         sizes = self.sizes
         return NavigationConfig(
             base=str(self.base()), world=world or sizes.world, method=method, demos=demos, seed=seed,
-            demo_seed=seed, updates=sizes.updates, episodes=sizes.episodes,
+            demo_seed=seed, stop=sizes.stop, updates=sizes.updates, episodes=sizes.episodes,
             evaluations=min(10, sizes.updates), checkpoints=min(4, sizes.updates),
         )  # fmt: skip
 
