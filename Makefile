@@ -15,7 +15,7 @@ LDCONFIG := $(shell command -v ldconfig || echo /sbin/ldconfig)
 WORKERS ?= auto
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-cluster lint format bench doctor lock system chromium postgres frontend clean
+.PHONY: help demo test test-cluster lint format bench doctor habitat try-habitat lock system chromium postgres frontend clean
 
 help:
 	@echo "make demo     install, then learn a reward from simulated comparisons: $(RUN_DIR)/report.html"
@@ -24,6 +24,7 @@ help:
 	@echo "make lint     ruff and mypy"
 	@echo "make bench    the quick form of every benchmark"
 	@echo "make doctor   what this machine has, and the fix for what it lacks"
+	@echo "make habitat  Habitat-Lab in an environment of its own, .venv-habitat"
 	@echo "make lock     write requirements.lock anew"
 	@echo "make frontend check, test and build the labelling page anew (needs Node; its users do not)"
 
@@ -59,6 +60,29 @@ $(BIN)/.bench: $(BIN)/.dev
 	$(BIN)/python -m pip install --quiet -c requirements.lock -e ".[sim,train,label,s3,cluster,minari,envpool,record,lerobot,ros,dev]"
 	touch $@
 
+# Habitat-Lab pins an old NumPy and gym: it gets an environment of its own, and runs as a process beside ours.
+# Without dependencies, because the list below is what it needs: OpenCV without a GUI and without 5.0, which
+# breaks it; a newer NumPy where its own has no wheels; setuptools, whose distutils gym imports.
+# numba as ours, whose machine code it then shares.
+HABITAT := .venv-habitat
+HABITAT_LAB := habitat-lab==0.3.320260507
+HABITAT_NEEDS := "numpy==1.26.4; python_version<'3.13'" "numpy>=2.1,<2.4; python_version>='3.13'" \
+  "opencv-python-headless>=4.9,<5" "numpy-quaternion>=2024" "hydra-core>=1.3,<1.4" attrs imageio scipy tqdm \
+  cloudpickle gym-notices setuptools "gymnasium>=1.1,<2"
+habitat: $(HABITAT)/.$(HABITAT_LAB)
+# uv where it is there and its settings find everything: a sixth of pip's time.
+HABITAT_PIP = install() { \
+  { test -x $(BIN)/uv && $(BIN)/uv pip install --quiet --python $(HABITAT)/bin/python "$$@" 2>/dev/null; } \
+  || $(HABITAT)/bin/python -m pip install --quiet "$$@"; }; install
+$(HABITAT)/.$(HABITAT_LAB):
+	test -x $(HABITAT)/bin/python || $(PYTHON) -m venv $(HABITAT)
+	@$(HABITAT_PIP) $(HABITAT_NEEDS) "$$(grep '^numba==[0-9.]*$$' requirements.lock || echo numba)"
+	@$(HABITAT_PIP) --no-deps $(HABITAT_LAB) gym==0.23.0
+	touch $@
+
+try-habitat:
+	@$(MAKE) --no-print-directory habitat || echo "Habitat-Lab could not be installed: its tests will be skipped"
+
 # Off-screen rendering needs a GL library from the system; without the right to install it, say which.
 system:
 	@$(LDCONFIG) -p | grep -q libEGL.so.1 && $(LDCONFIG) -p | grep -q libEGL_mesa \
@@ -84,7 +108,7 @@ apt:
 demo: $(BIN)/.train system
 	$(BIN)/surefoot demo --run $(RUN_DIR)
 
-test: $(BIN)/.dev system chromium postgres
+test: $(BIN)/.dev system chromium postgres try-habitat
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 test-cluster: $(BIN)/.cluster
@@ -121,4 +145,4 @@ frontend:
 	cd $(FRONTEND) && npm ci --ignore-scripts --no-progress && npm run check && npm test && npm run build
 
 clean:
-	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(HABITAT) build *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, cast
 
 import gymnasium
 import numpy as np
@@ -19,6 +19,7 @@ from envs.tasks import ENVIRONMENTS, UnknownEnvironmentError, task_info
 
 __all__ = [
     "ENVIRONMENTS",
+    "HABITAT",
     "Backend",
     "MissingExtraError",
     "UnknownEnvironmentError",
@@ -31,6 +32,10 @@ __all__ = [
 
 Backend: TypeAlias = Literal["auto", "native", "sync", "envpool"]
 Env: TypeAlias = gymnasium.Env[Any, Any]
+
+HABITAT = ("habitat:Rooms", "habitat:Scenes")
+"""PointNav in Habitat-Lab: in our rooms, and in habitat-sim's test scenes. They are nobody's task for
+comparing clips, so they have no preference variant; observations come by name."""
 
 
 class MissingExtraError(ImportError):
@@ -56,11 +61,15 @@ def make(
     seed: the first `reset()` without a seed of its own draws from it, as does the action space.
     preferences: the variant for learning from comparisons: episodes of constant length, no
     termination, reward 0; the true reward is in info["true_reward"] of both variants.
-    Raises UnknownEnvironmentError with the nearest names, MissingExtraError with the pip line.
+    Raises UnknownEnvironmentError with the nearest names, MissingExtraError with the pip line,
+    envs.habitat_process.HabitatMissingError with the command that sets Habitat up.
     """
-    task, family = _look_up(name)
-    with _needs_extra(name):
-        env = family.make_one(task, preferences, render_mode)
+    if name.startswith("habitat:"):
+        env = _habitat(name, preferences, render_mode)
+    else:
+        task, family = _look_up(name)
+        with _needs_extra(name):
+            env = family.make_one(task, preferences, render_mode)
     if seed is not None:
         env.reset(seed=seed)
         env.action_space.seed(seed)
@@ -81,10 +90,13 @@ def make_vec(
     backend: "auto" takes `fastest_backend`; "native" the simulator's own batch; "sync" gymnasium
     environments one after the other; "envpool" EnvPool's, whose trajectories are its own.
     threads: of the native back-ends; None for the cores this process may use.
+    Of Habitat each copy is a process, and observations are {name: (N, ...)}: see envs.habitat_batch.
     """
-    task, family = _look_up(name)
     if n < 1:
         raise ValueError(f"a batch needs at least one copy, got n={n}")
+    if name.startswith("habitat:"):
+        return _habitat_batch(name, n, seed, preferences, backend)
+    task, family = _look_up(name)
     chosen = fastest_backend(task_info(name).family) if backend == "auto" else backend
     with _needs_extra(name):
         if chosen == "native":
@@ -224,6 +236,32 @@ def _rover_batch(task: str, n: int, seed: int, preferences: bool, threads: int |
     from envs.rover.task import RoverBatch
 
     return RoverBatch(task, n, seed, preferences=preferences, threads=threads)
+
+
+def _habitat(name: str, preferences: bool, render_mode: str | None) -> Env:
+    from envs.habitat import HabitatEnv
+
+    return HabitatEnv(_habitat_config(name, preferences), render_mode)
+
+
+def _habitat_batch(name: str, n: int, seed: int, preferences: bool, backend: Backend) -> BatchEnv:
+    from envs.habitat_batch import HabitatBatch
+
+    if backend not in ("auto", "native"):
+        raise ValueError(f'{name} has only processes of its own: backend="auto", got {backend!r}')
+    return cast(BatchEnv, HabitatBatch(_habitat_config(name, preferences), n, seed))
+
+
+def _habitat_config(name: str, preferences: bool) -> Any:
+    from envs.habitat_config import HabitatConfig, habitat_test_scenes
+
+    if name not in HABITAT:
+        raise UnknownEnvironmentError(
+            f"there is no environment {name!r}; did you mean {' or '.join(HABITAT)}?"
+        )
+    if preferences:
+        raise ValueError(f"{name} has no preference variant")
+    return HabitatConfig() if name == "habitat:Rooms" else habitat_test_scenes()
 
 
 def _make_envpool(name: str, n: int, seed: int, preferences: bool, threads: int | None) -> BatchEnv:

@@ -87,16 +87,22 @@ def get_room(split: Split, index: int, shift: Shift) -> Room:
 
 
 @functools.lru_cache(maxsize=1024)
-def distances(split: Split, index: int, trip: int, shift: Shift) -> Array:
-    """(r, c) m to the goal of a trip; places too narrow for the planner are left at TIGHT times the cost."""
-    room = get_room(split, index, shift)
-    place, goal = room.place, room.world.goals[trip]
+def distances_to(split: Split, index: int, goal: tuple[float, float], shift: Shift) -> Array:
+    """(r, c) m to a goal (x, y) m; places too narrow for the planner are left at TIGHT times the cost."""
+    place = get_room(split, index, shift).place
     free = place.distances(*goal)
     # An agent is smaller than what the planner keeps clear for: it must know its way out from beside a wall.
     cost = np.where(place.gap > BEHIND, np.where(place.free, SIDE, TIGHT * SIDE), np.inf)
     everywhere = free.copy()
     load()["kernel_plan"].sweep(cost, everywhere)
     return np.where(free < UNREACHED, free, everywhere)
+
+
+@functools.lru_cache(maxsize=1024)
+def distances(split: Split, index: int, trip: int, shift: Shift) -> Array:
+    """As `distances_to`, to the goal of a trip."""
+    x, y = get_room(split, index, shift).world.goals[trip]
+    return distances_to(split, index, (float(x), float(y)), shift)
 
 
 def gap_at(place: Passage, x: Array, y: Array) -> Array:

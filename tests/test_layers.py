@@ -46,7 +46,7 @@ HOMES = {
     "numba": ("envs/rover/compiled.py",),
     "ale_py": ("envs/atari*.py",),
     "envpool": ("envs/atari*.py", "envs/envpool*.py"),
-    "habitat": ("envs/habitat.py",),
+    **dict.fromkeys(("habitat", "gym", "quaternion"), ("envs/habitat_*.py",)),
     "cv2": ("envs/atari*.py",),
     "minari": ("envs/minari*.py", "envs/dataset*.py"),
     "av": ("envs/video.py",),
