@@ -43,8 +43,7 @@ def executor(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
         else:
             address = "auto"
             if request.param == "ray":
-                address = "local"
-                opened.enter_context(cluster_nodes["patience"]())
+                address = opened.enter_context(cluster_nodes["cluster"](2))[0].address
             config = ExecutorConfig(request.param, jobs=2, address=address)
             made = open_executor(config, tmp_path_factory.mktemp("work"))
         yield made

@@ -131,9 +131,9 @@ def test_a_piece_that_a_driver_left_is_taken_once(bags: list[Path], alone: Path,
 
 @pytest.mark.cluster
 def test_a_cluster_imports_the_same(bags: list[Path], alone: Path, tmp_path: Path) -> None:
-    patience = runpy.run_path(str(ROOT / "tests" / "benchmarks" / "cluster_nodes.py"))["patience"]
-    with patience():
-        executor = open_executor(ExecutorConfig("ray", jobs=2, address="local"), tmp_path)
+    cluster = runpy.run_path(str(ROOT / "tests" / "benchmarks" / "cluster_nodes.py"))["cluster"]
+    with cluster(1) as nodes:
+        executor = open_executor(ExecutorConfig("ray", jobs=2, address=nodes[0].address), tmp_path)
         done = by_tasks(bags, tmp_path / "drives", executor)
     assert not done.failed
     same(tmp_path / "drives", alone)

@@ -174,7 +174,7 @@ def _listens(port: int) -> bool:
     return False
 
 
-def wait_for(there: Callable[[], bool], process: subprocess.Popen[bytes] | None = None) -> None:
+def wait_for(there: Callable[[], object], process: subprocess.Popen[bytes] | None = None) -> None:
     deadline = time.monotonic() + START_SECONDS
     while not there():
         if (process is not None and process.poll() is not None) or time.monotonic() > deadline:
@@ -244,12 +244,15 @@ class Seen:
 
 
 def live(parts: Parts, minutes: float, works: list[Future[Ledger]]) -> Seen:
-    """The hour."""
+    """The hour, from the first answer on."""
+    wait_for(
+        lambda: parts.drawing.look() or parts.training.look() or parts.store.counts(parts.file.study).labels
+    )
     began, seen, due = time.monotonic(), Seen(), trouble(minutes)
     said = 0.0
     while (passed := time.monotonic() - began) < 60 * minutes:
         while due and due[0][0] <= passed:
-            due.pop(0)[1](parts)
+            make(due.pop(0)[1], parts)
         parts.drawing.look()
         parts.training.look()
         seen.look(parts, passed)
@@ -262,6 +265,14 @@ def live(parts: Parts, minutes: float, works: list[Future[Ledger]]) -> Seen:
             raise RuntimeError("the annotators ended before their time")
         time.sleep(min(5.0, minutes))
     return seen
+
+
+def make(trouble: Callable[[Parts], None], parts: Parts) -> None:
+    """What could not be done is told, and ends nothing."""
+    try:
+        trouble(parts)
+    except Exception as error:
+        parts.count(f"trouble that could not be made: {type(error).__name__}: {error}"[:200])
 
 
 def answers_of_training(run: Path) -> set[str]:
@@ -332,7 +343,7 @@ def with_cluster(
     words = ("sweep", "--command", command, "--seeds", "1", "--out", str(sweep), *place)
     training = Driver(folder / "sweep.log", *words)
     try:
-        wait_for(lambda: any(has_session(run) for run in sweep.glob("trials/*/run")), training.process)
+        wait_for(lambda: training.look() or any(has_session(run) for run in sweep.glob("trials/*/run")))
         run = next(sweep.glob("trials/*/run"))
         file = read_session_file(run)
         store = open_store(file.database)

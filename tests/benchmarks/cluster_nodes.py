@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
@@ -66,11 +67,12 @@ def patience() -> Iterator[None]:
 
     ask = services.get_node
 
-    def get_node(*arguments: Any) -> Any:
+    def get_node(address: str, node: str) -> Any:
+        _without_page(node)
         deadline = time.monotonic() + START_SECONDS
         while True:
             try:
-                return ask(*arguments)
+                return ask(address, node)
             except RuntimeError:  # it has not begun yet
                 if time.monotonic() > deadline:
                     raise
@@ -83,6 +85,17 @@ def patience() -> Iterator[None]:
         services.get_node = ask
         for name, value in before.items():
             os.environ.pop(name) if value is None else os.environ.update({name: value})
+
+
+def _without_page(node: str) -> None:
+    """Says that a node's helper serves no page, as the helper itself would after some seconds: the one thing
+    that a node still waits for."""
+    from ray._raylet import DASHBOARD_AGENT_LISTEN_PORT_NAME, persist_port
+
+    places = Path(tempfile.gettempdir(), "ray").glob(f"session_*_{os.getpid()}")
+    newest = max(places, key=lambda place: place.stat().st_mtime)
+    if not (newest / f"{DASHBOARD_AGENT_LISTEN_PORT_NAME}_{node}").exists():
+        persist_port(str(newest), node, DASHBOARD_AGENT_LISTEN_PORT_NAME, -1)
 
 
 def light() -> dict[str, Any]:
