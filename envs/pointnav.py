@@ -18,6 +18,12 @@ from gymnasium import spaces
 from gymnasium.utils.seeding import np_random
 
 from envs.batch import Array, usable_cores
+from envs.pointnav_moves import FORWARD as FORWARD
+from envs.pointnav_moves import LEFT as LEFT
+from envs.pointnav_moves import RIGHT as RIGHT
+from envs.pointnav_moves import STOP as STOP
+from envs.pointnav_moves import STRIDE as STRIDE
+from envs.pointnav_moves import TURN as TURN
 from envs.pointnav_rooms import Room, Shift, distance_at, distances, gap_at, get_room
 from envs.pointnav_trail import SIDE as TRAIL_SIDE
 from envs.pointnav_trail import Trail
@@ -25,10 +31,6 @@ from envs.rover.camera import Camera, Lens, camera_axes
 from envs.rover.feasible import CLEARANCE
 from envs.rover.worlds import SPLITS, TRIPS, Split
 
-STOP, FORWARD, LEFT, RIGHT = range(4)
-STRIDE = 0.25
-"""m of a step forward"""
-TURN = np.deg2rad(10.0)
 RADIUS = 0.18
 """m of the agent's disc; its shortest ways keep CLEARANCE"""
 SETTLED = 0.02

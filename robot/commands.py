@@ -255,6 +255,44 @@ def drive(
     print(json.dumps(asdict(run_drive(_read(config), options, _ros()))))
 
 
+def navigate(
+    policies: Annotated[tuple[Path, ...], tyro.conf.Positional],
+    adapter: str = "",
+    goal: tyro.conf.UseAppendAction[tuple[str, ...]] = (),
+    route: Path | None = None,
+    config: Path | None = None,
+    shadow: bool = False,
+    step_seconds: float = 0.5,
+    seconds: float = float("inf"),
+    threads: int = 1,
+) -> None:
+    """Drive to a goal indoors by a side-tuned policy; prints a report as JSON at the end.
+
+    Needs what `surefoot drive` needs. The adapter can be changed while it drives:
+    `ros2 param set /driver adapter fog-side-zero`; an unknown one is refused, and the one before goes on.
+
+    Args:
+        policies: navigator.side of `surefoot train sidetuning`; several of one base, to change between.
+        adapter: Which adapter begins, such as strange-side-zero; by default the first policy's.
+        goal: latitude,longitude in degrees; several are driven to in order; by default what the topics
+            `goal` (sensor_msgs/NavSatFix) and `plan` (nav_msgs/Path, such as nav2's) say.
+        route: File of goals in order: YAML or GeoJSON.
+        config: Parameter file of the robot.
+        shadow: Decide, but do not drive.
+        step_seconds: How long a step of 0.25 m or 10 degrees lasts; fewer drive faster.
+        seconds: End after so many seconds.
+        threads: Threads of the policy on the CPU.
+    """
+    import json
+    from dataclasses import asdict
+
+    from robot.navigate import NavigateOptions, run_navigate
+
+    _log()
+    options = NavigateOptions(policies, adapter, _route(goal, route), shadow, step_seconds, seconds, threads)
+    print(json.dumps(asdict(run_navigate(_read(config), options, _ros()))))
+
+
 def collect(
     out: Path,
     minutes: float = 30.0,
@@ -300,6 +338,7 @@ ROBOT: dict[str, Callable[..., Any]] = {
     "guard": guard,
     "record": record,
     "view": view,
+    "navigate": navigate,
     "collect": collect,
     "sim": sim,
     "arm": arm,

@@ -10,16 +10,18 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from agents.badgr.planner import PlannerConfig
+from agents.badgr.prediction import Plan
 from agents.badgr.reward import Preferences
-from agents.badgr.trip import Halt
+from agents.badgr.trip import Halt, Leg
 from robot import to_messages
 from robot.bridge import RosRobot
 from robot.config import ConfigError, RobotConfig
@@ -29,9 +31,6 @@ from robot.parameters import declare, on_change
 from robot.route import Route
 from robot.teller import Teller
 from robot.weights import WEIGHTS, declare_weights
-
-if TYPE_CHECKING:
-    from agents.badgr.agent import BadgrAgent
 
 log = logging.getLogger(__name__)
 
@@ -77,10 +76,28 @@ class DriveReport:
     ended: str = ""
 
 
+class GoalAgent(Protocol):
+    """Who drives to a goal; `BadgrAgent` and `NavigatorAgent` do."""
+
+    config: Any
+    """its trip.arrive: m from the goal that count as there"""
+    halt: Halt | None
+    leg: Leg | None
+
+    @property
+    def plan(self) -> Plan | None:
+        """What was looked at for the last action, if anything was."""
+        ...
+
+    def act(self, observation: Mapping[str, Any]) -> NDArray[Any]: ...
+
+    def reset(self) -> None: ...
+
+
 class Driver:
     """The loop around an agent."""
 
-    def __init__(self, robot: RosRobot, agent: BadgrAgent, provider: str, *, shadow: bool = False) -> None:
+    def __init__(self, robot: RosRobot, agent: GoalAgent, provider: str, *, shadow: bool = False) -> None:
         from diagnostic_msgs.msg import DiagnosticArray
 
         self.robot, self.agent, self.shadow = robot, agent, shadow

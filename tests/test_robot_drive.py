@@ -151,6 +151,41 @@ def test_in_the_shadow_it_plans_and_wishes_nothing(
     assert set(ear.wishes) == {(0.0, 0.0)}
 
 
+def test_a_side_tuned_policy_drives_and_its_adapter_is_changed_on_the_way(
+    robot: tuple[Ear, dict[str, str], str, Path],
+) -> None:
+    """One that always steps ahead, then one that always turns; an unknown one changes nothing."""
+    pytest.importorskip("torch")
+    write = runpy.run_path(str(Path(__file__).with_name("sidetuning_navigators.py")))["write_navigators"]
+    ear, env, config, folder = robot
+    policy = write(folder / "navigator.side", {"ahead": 1, "left": 2})
+    command = surefoot("robot", "navigate", str(policy), "--config", config)
+    with Program(command, env, folder / "navigate.log") as drive:
+        ear.wishes.clear()
+        ear.wait(lambda: ear.wishes, "the driver")
+        ear.arm()
+        ear.wait(lambda: ear.wishes[-1] == pytest.approx((0.5, 0.0)), "steps ahead")
+        refused = put(ear, "adapter", "garden").reason
+        assert refused == "there is no adapter 'garden': this policy has ahead, left; ahead goes on"
+        ear.wishes.clear()
+        ear.wait(lambda: ear.wishes[-1:] == [pytest.approx((0.5, 0.0))], "more steps")
+        assert put(ear, "adapter", "left").successful
+        ear.wait(lambda: ear.wishes[-1] == pytest.approx((0.0, np.deg2rad(20))), "turns")
+        assert drive.end(signal.SIGTERM, 2 * PATIENCE) == 0
+        assert "'left' in place of 'ahead'" in drive.said()
+        assert json.loads(drive.said().splitlines()[-1])["ended"] == "told to end"
+
+
+def test_steps_that_are_too_quick_for_the_limits_are_refused(tmp_path: Path) -> None:
+    from robot.config import ConfigError, RobotConfig
+    from robot.navigate import _check_limits
+
+    slow = RobotConfig.from_mapping({"limits.speed": 0.3})
+    with pytest.raises(ConfigError, match=r"limits\.speed is 0\.3: .* give --step-seconds 0\.84 or more"):
+        _check_limits(slow, 0.5)
+    _check_limits(slow, 0.84)
+
+
 def test_goals_are_driven_to_in_order_and_one_beyond_the_fence_is_refused(
     robot: tuple[Ear, dict[str, str], str, Path], model: Path
 ) -> None:
@@ -270,13 +305,18 @@ def test_a_model_that_cannot_be_used_ends_it_before_it_joins_the_robot(
     assert "Traceback" not in drive.said()
 
 
-def put(ear: Ear, name: str, value: float) -> Any:
+def put(ear: Ear, name: str, value: float | str) -> Any:
     from rcl_interfaces.msg import Parameter, ParameterValue
     from rcl_interfaces.srv import SetParameters
 
     client = ear.ros.node.create_client(SetParameters, "driver/set_parameters")
     ear.wait(client.service_is_ready, "the driver's parameters")
-    parameter = Parameter(name=name, value=ParameterValue(type=3, double_value=value))
+    typed = (
+        ParameterValue(type=4, string_value=value)
+        if isinstance(value, str)
+        else ParameterValue(type=3, double_value=value)
+    )
+    parameter = Parameter(name=name, value=typed)
     answer = client.call_async(SetParameters.Request(parameters=[parameter]))
     ear.wait(answer.done, "the driver's answer")
     ear.ros.node.destroy_client(client)

@@ -161,7 +161,7 @@ def _finish(
     tensors = {name: x.detach().contiguous().clone() for name, x in policy.state_dict().items()}
     write_durably(run.path / WEIGHTS, tensors_to_bytes(tensors))
     model.save_pretrained(run.path / SIDE)
-    policy_file, difference = export_sb3({config.method: _plain(config, base, policy)}, examples)
+    policy_file, difference = export_sb3({config.name: _plain(config, base, policy)}, examples)
     write_policy(run.path / MODEL, policy_file)
     scores = evaluate_navigator(decider(policy), _rooms(config, base.module, "test"), config.episodes)
     counted = count_parameters(model, "policy")

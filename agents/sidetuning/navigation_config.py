@@ -127,6 +127,11 @@ class NavigationConfig:
             raise SideError("learning_rate must be above 0 and weight_decay not below it")
 
     @property
+    def name(self) -> str:
+        """Of the adapter in the robot's file: several worlds' go into one robot."""
+        return f"{self.world}-{self.method}"
+
+    @property
     def adapter(self) -> AnyConfig:
         return NAVIGATORS[self.method]
 

@@ -64,6 +64,11 @@ class SideTunedAgent:
         """The adapter that decides about the next observation."""
         return self._active.name
 
+    @property
+    def provider(self) -> str:
+        """Of ONNX Runtime, that runs it."""
+        return str(self._active.session.get_providers()[0])
+
     def reset(self) -> None:
         """Nothing to forget: the policy looks at one observation at a time."""
 
