@@ -84,6 +84,7 @@ class HabitatProcess:
                 pass_fds=(theirs.fileno(),),
                 start_new_session=True,  # Ctrl-C is for us, who then end it in order
             )
+        self.number = self._process.pid
         self._wire = ours
         self._end = weakref.finalize(self, _end, self._process, ours, self._folder, self._log, self.pid)
         self.tell(settings)

@@ -440,7 +440,7 @@ def main() -> None:
         print(f"{count} x {what}")
     print(json.dumps(result))
     wrong = sum(result[name] for name in ("lost", "doubled", "unused", "pictures"))
-    sys.exit(wrong > 0 or result["queue_max"] > result["queue_bound"])
+    sys.exit(wrong > 0 or not result["acknowledged"] or result["queue_max"] > result["queue_bound"])
 
 
 if __name__ == "__main__":
