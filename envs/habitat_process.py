@@ -111,6 +111,7 @@ class HabitatProcess:
         try:
             message, arrays = receive(self._wire)
         except TimeoutError as error:
+            self._process.kill()
             self.close()
             raise HabitatProcessError(
                 f"Habitat's process gave no answer for {self._timeout:g} s and was ended: "

@@ -47,6 +47,8 @@ class Walker(PointNav):
 
     def distance_to(self, place: tuple[float, float], goal: tuple[float, float]) -> float:
         """m of the shortest way; infinite where there is none."""
+        if math.dist(place, goal) < 1e-3:  # the grid knows no way shorter than to a cell's middle
+            return 0.0
         away = float(distance_at(self._field_to(goal), *np.array(place)))
         return away if away < UNREACHED else math.inf
 

@@ -65,7 +65,12 @@ class Host:
         self.env.sim.seed(message["seed"])
         self.env.current_episode = self.episodes[k]
         self._moves = 0
-        seen, told = self.env.reset(), {"terminated": False, "truncated": False}
+        try:
+            seen, told = self.env.reset(), {"terminated": False, "truncated": False}
+        except ZeroDivisionError:  # Habitat's SPL, of an episode that begins at its goal
+            episode = self.episodes[k]
+            names = {"episode_id": str(episode.episode_id), "scene_id": str(episode.scene_id)}
+            return {"episode": k, "info": {**names, "distance_to_goal": 0.0}}, {}
         for action in message["replay"]:
             seen, told = self._act(action)
         return {"episode": k, **told, "info": self._info()}, _arrays(seen)
