@@ -76,13 +76,26 @@ def test_clocks_that_are_apart_are_said(
     other = nodes[0].add(env_vars={"PYTHONPATH": str(tmp_path)})
     try:
         executor = RayExecutor(nodes[0].address)
-        ended = [one for one in run_tasks(sleeping(3, 0.1), executor) if one is not None]
-        executor.close()
+        try:
+            ended = [one for one in run_tasks(sleeping(3, 0.1), executor) if one is not None]
+        finally:
+            executor.close()
     finally:
         other.remove()
     assert [one.error for one in ended] == [""] * 3
     (said,) = [record.getMessage() for record in caplog.records if "clock" in record.getMessage()]
     assert re.search(r"the clock of node .* is 36\d\d s behind this machine's: .*run chrony on both", said)
+
+
+def test_a_node_that_was_just_lost_stops_nobody(nodes: list[Any]) -> None:
+    """Ray lists it for some seconds after its end."""
+    nodes[0].add().remove()
+    executor = RayExecutor(nodes[0].address)
+    try:
+        ended = [one for one in run_tasks(sleeping(3, 0.1), executor) if one is not None]
+    finally:
+        executor.close()
+    assert [one.error for one in ended] == [""] * 3
 
 
 def test_more_than_the_cluster_has_is_said(nodes: list[Any]) -> None:

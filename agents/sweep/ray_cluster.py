@@ -17,6 +17,8 @@ logger = logging.getLogger(__name__)
 CONNECT_TRIES, CONNECT_SECONDS = 3, 5.0
 PROBE_SECONDS = 120.0
 """for each node's first process, which takes seconds on an idle machine"""
+GONE_SECONDS = 40.0
+"""after which Ray, too, has seen that a node is gone"""
 CLOCK_SECONDS = 5.0
 """that clocks may be apart without a word"""
 
@@ -95,19 +97,35 @@ class RayExecutor:
         }
         for node in nodes:
             name = f"{node['NodeManagerHostname']} ({node['NodeID'][:8]})"
-            theirs, clock = self._answer(asked[node["NodeID"]], name)
+            answer = self._answer(asked[node["NodeID"]], node["NodeID"], name)
+            if answer is None:
+                continue
+            theirs, clock = answer
             if theirs != our_version():
                 raise VersionMismatchError(name, theirs, our_version())
             if words := clocks_apart(began, clock, time.time()):
                 logger.warning("the clock of node %s is %s", name, words)
 
-    def _answer(self, reference: Any, name: str) -> tuple[str, float]:
+    def _answer(self, reference: Any, node: str, name: str) -> tuple[str, float] | None:
+        """What a node says; None when it is gone."""
         try:
             answer: tuple[str, float] = self._ray.get(reference, timeout=PROBE_SECONDS)
             return answer
         except self._ray.exceptions.RayError as error:
+            if self._is_gone(node):
+                logger.warning("node %s is gone: work goes to the others", name)
+                return None
             last = str(error).strip().splitlines()[-1]
             raise TaskError(f"node {name} cannot run surefoot, is it installed there? {last}") from error
+
+    def _is_gone(self, node: str) -> bool:
+        """Ray's list shows a node for some seconds after its end."""
+        deadline = time.monotonic() + GONE_SECONDS
+        while any(one["NodeID"] == node and one["Alive"] for one in self._ray.nodes()):
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(1.0)
+        return True
 
 
 def about_node() -> tuple[str, float]:

@@ -1,6 +1,6 @@
 """A Ray cluster of three nodes on this machine against the plain loop: the same results, nothing lost?
 
-    python tests/benchmarks/bench_cluster.py [--quick]
+    python tests/benchmarks/bench_cluster.py [--quick] [--seconds 240]
 
 Needs `pip install 'surefoot[cluster,record]'`. Simulated rovers drive, policies are trained for some seeds,
 clips are drawn and bags imported: once locally, once on the cluster, where the driver is killed with -9, a
@@ -11,6 +11,7 @@ node is removed in the midst of the work (drives, training), and the same comman
     overhead      seconds a task more than the plain loop takes, for tasks that do nothing
     slope         MB a minute by which the processes of each node grow under such tasks
 
+Run it in a copy of the sources that nobody edits: nodes refuse other code than the driver's.
 Two cores: this measures correctness and overhead. That more machines are faster, it cannot show.
 """
 
@@ -250,8 +251,11 @@ def slopes(address: str, nodes: list[Node], seconds: float) -> tuple[dict[str, f
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="fewer units, seeds and seconds")
-    quick = parser.parse_args().quick
+    parser.add_argument("--seconds", type=float, help="of the tasks under which memory is looked at")
+    chosen = parser.parse_args()
+    quick = chosen.quick
     units, seeds, queries, count, seconds = (4, 2, 4, 50, 30.0) if quick else (12, 4, 20, 500, 240.0)
+    seconds = chosen.seconds or seconds
     machine = f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores"
     print(f"{machine} (load before: {os.getloadavg()[0]:.1f})\n")
     print("| work | how much | nodes used | differences |\n|---|---|---|---|", flush=True)
