@@ -1,6 +1,6 @@
-"""Side-tuning's claims on indoor PointNav: imitation by amount of data, forgetting, costs.
+"""Side-tuning's claims on indoor PointNav: imitation by amount of data, reinforcement, forgetting, costs.
 
-    python tests/benchmarks/bench_sidetuning_claims.py [--results FOLDER] [--only I F C] [--seeds 5]
+    python tests/benchmarks/bench_sidetuning_claims.py [--results FOLDER] [--only I R F C] [--seeds 5]
     python tests/benchmarks/bench_sidetuning_claims.py --stored    # judges what is there; makes nothing
     python tests/benchmarks/bench_sidetuning_claims.py --quick     # everything, tiny: it learns nothing
 
@@ -26,7 +26,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from sidetuning_cells import FULL, QUICK, Cells, MissingError, digest_of
+from sidetuning_cells import FULL, LEARNING, QUICK, QUICK_LEARNING, Cells, MissingError, digest_of
 
 from agents.sidetuning.demos import gather_demos
 from agents.sidetuning.frozen import FrozenBase
@@ -97,6 +97,35 @@ def imitation(cells: Cells) -> list[Claim]:
               and max(merges.values()) - min(merges.values()) <= 2),
         Claim("I8 learnt alpha", "not more than 1 point below alpha fixed at 0.5", points(alpha),
               min(alpha.values()) >= -1),
+    ]  # fmt: skip
+
+
+def reinforcement(cells: Cells) -> list[Claim]:
+    """PPO without demonstrations: the area under the curve of success, its first quarter, the end."""
+    learning = cells.learning
+    areas, early = {}, {}
+    print(f"\n| PPO, {learning.steps:,} steps | success in training, % | its first quarter | test SPL, % |")
+    print("|---|---|---|---|")
+    for method in learning.methods:
+        curves = [cells.curve(method, seed) for seed in range(learning.seeds)]
+        area = np.array([curve.mean() for curve in curves])
+        first = np.array([curve[: max(1, len(curve) // 4)].mean() for curve in curves])
+        runs = [cells.learner(method, seed) for seed in range(learning.seeds)]
+        spl = np.array([100 * cells.summary(run)["test"]["spl"] for run in runs])
+        areas[method], early[method] = float(area.mean()), float(first.mean())
+        shown = [f"{x.mean():.1f} ± {x.std():.1f}" for x in (area, first, spl)]
+        print(f"| {method} | {' | '.join(shown)} |")
+    if not {CHOSEN, "side", "side-fixed", "side-scheduled", "scratch"} <= areas.keys():
+        return []
+    rivals = max(areas["scratch"], areas["finetune"])
+    return [
+        Claim("R1 the base helps", f"{CHOSEN} above scratch and fine-tuning in area",
+              f"{areas[CHOSEN]:.1f} against {rivals:.1f}", areas[CHOSEN] > rivals),
+        Claim("R2 learnt alpha", "not more than 1 point of area below alpha fixed at 0.5",
+              f"{areas['side'] - areas['side-fixed']:+.1f}", areas["side"] >= areas["side-fixed"] - 1),
+        Claim("R3 from the base to the side", "alpha from 1 to 0 arrives more often in the first quarter",
+              f"{early['side-scheduled']:.1f} against {early['side']:.1f}",
+              early["side-scheduled"] > early["side"]),
     ]  # fmt: skip
 
 
@@ -212,7 +241,9 @@ def median_ms(calls: list[Callable[[], Any]]) -> float:
     return 1000 * float(np.median(spent))
 
 
-GROUPS: dict[str, Callable[[Cells], list[Claim]]] = {"I": imitation, "F": forgetting, "C": cost}
+GROUPS: dict[str, Callable[[Cells], list[Claim]]] = {
+    "I": imitation, "R": reinforcement, "F": forgetting, "C": cost,
+}  # fmt: skip
 
 
 def report(cells: Cells, groups: list[str]) -> None:
@@ -257,11 +288,12 @@ def main() -> None:
     print(f"{platform.machine()}, {os.cpu_count()} cores, Python {sys.version.split()[0]}, 1 thread")
     if options.quick:
         with tempfile.TemporaryDirectory() as folder:
-            report(Cells(Path(folder), QUICK, quiet=True), options.only)
+            report(Cells(Path(folder), QUICK, QUICK_LEARNING, quiet=True), options.only)
         return
     sizes = replace(FULL, seeds=options.seeds)
     print(f"sizes: {sizes}")
-    report(Cells(options.results, sizes, only_stored=options.stored), options.only)
+    learning = replace(LEARNING, seeds=options.seeds)
+    report(Cells(options.results, sizes, learning, only_stored=options.stored), options.only)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ import numpy as np
 
 from agents.runs import git_commit, write_json
 from agents.sidetuning.base_config import BaseNetwork, PretrainConfig
-from agents.sidetuning.navigation_config import NavigationConfig
+from agents.sidetuning.navigation_config import NavigationConfig, PpoConfig
 from envs.rover.worlds import make_world
 
 Summary = dict[str, Any]
@@ -47,7 +47,22 @@ class Sizes:
     layouts: int = 60
 
 
+@dataclass(frozen=True)
+class LearningSizes:
+    """Of reinforcement learning, without demonstrations."""
+
+    methods: tuple[str, ...] = (
+        *("blind", "features", "scratch", "finetune", "side-zero"),
+        *("side", "side-fixed", "side-scheduled", "side-only"),
+    )
+    steps: int = 100_000
+    seeds: int = 5
+    rows: int = 25
+    """points of a curve"""
+
+
 FULL = Sizes()
+LEARNING, QUICK_LEARNING = LearningSizes(), LearningSizes(("features", "side"), 2_048, 1, 2)
 QUICK = Sizes(demos=(3,), seeds=1, updates=8, episodes=2, frames=32, base_steps=4, layouts=2)
 
 
@@ -61,8 +76,12 @@ class Cells:
     only_stored: raise MissingError instead of making.
     """
 
-    def __init__(self, folder: Path, sizes: Sizes, *, only_stored: bool = False, quiet: bool = False) -> None:
-        self.folder, self.sizes, self.only_stored, self.quiet = folder, sizes, only_stored, quiet
+    def __init__(
+        self, folder: Path, sizes: Sizes, learning: LearningSizes = LEARNING, *, only_stored: bool = False,
+        quiet: bool = False,
+    ) -> None:  # fmt: skip
+        self.folder, self.sizes, self.learning = folder, sizes, learning
+        self.only_stored, self.quiet = only_stored, quiet
         self.used: dict[str, str] = {}
         """{run: digest of what it learnt} of all that a judgement rests on"""
 
@@ -104,6 +123,30 @@ class Cells:
             train_navigator(config, run, resume=True, quiet=self.quiet, tensorboard=False, demos=demos_folder)
         self.used[run.name] = digest_of(run / "policy.safetensors")
         return run
+
+    def learner(self, method: str, seed: int) -> Path:
+        """Folder of a finished run by reinforcement learning."""
+        from agents.sidetuning.navigate import train_navigator
+
+        learning = self.learning
+        run = self.folder / "runs" / f"ppo-{learning.steps}-{method}-{seed}"
+        if not (run / "summary.json").exists():
+            self._making(f"{method}, PPO, seed {seed}")
+            config = replace(
+                self.config(method, min(self.sizes.demos), seed),
+                how="ppo",
+                ppo=PpoConfig(steps=learning.steps),
+                log_rows=learning.rows,
+            )
+            train_navigator(config, run, resume=True, quiet=self.quiet, tensorboard=False)
+        self.used[run.name] = digest_of(run / "policy.safetensors")
+        return run
+
+    def curve(self, method: str, seed: int, name: str = "episode/success") -> np.ndarray:
+        """(rows,) per cent of the episodes that ended since the row before."""
+        lines = (self.learner(method, seed) / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+        rows = [json.loads(line) for line in lines]
+        return np.array([100 * row[name] for row in rows if name in row])
 
     def scores(self, method: str, demos: int, name: str = "spl") -> np.ndarray:
         """(seeds,) points of a score, in per cent."""
