@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -39,25 +40,28 @@ class HabitatBatch:
         """{name: (N, ...)}; without a seed the orders go on, first with the constructor's seed."""
         seed = self._first_seed if seed is None else seed
         self._first_seed = None
-        for i, env in enumerate(self.envs):
-            env.seed_order(None if seed is None else seed + i)
-            env.begin_reset()
-        return _stacked([env.end_reset()[0] for env in self.envs])
+        with self._whole():
+            for i, env in enumerate(self.envs):
+                env.seed_order(None if seed is None else seed + i)
+                env.begin_reset()
+            return _stacked([env.end_reset()[0] for env in self.envs])
 
     def step(self, actions: Sequence[int] | Array) -> NavStep:
         """One action of each agent. Raises ValueError for others than the action space's."""
         actions = np.asarray(actions)
         if actions.shape != (self.num_envs,) or not all(self.action_space.contains(int(a)) for a in actions):
             raise ValueError(f"expected {self.num_envs} actions of {self.action_space}, got {actions}")
-        for env, action in zip(self.envs, actions, strict=True):
-            env.begin_step(int(action))
-        seen, rewards, terminated, truncated, infos = zip(*(env.end_step() for env in self.envs), strict=True)
-        ended = [i for i in range(self.num_envs) if terminated[i] or truncated[i]]
-        for i in ended:
-            self.envs[i].begin_reset()
-        after = list(seen)
-        for i in ended:
-            after[i] = self.envs[i].end_reset()[0]
+        with self._whole():
+            for env, action in zip(self.envs, actions, strict=True):
+                env.begin_step(int(action))
+            told = [env.end_step() for env in self.envs]
+            seen, rewards, terminated, truncated, infos = zip(*told, strict=True)
+            ended = [i for i in range(self.num_envs) if terminated[i] or truncated[i]]
+            for i in ended:
+                self.envs[i].begin_reset()
+            after = list(seen)
+            for i in ended:
+                after[i] = self.envs[i].end_reset()[0]
         return NavStep(
             _stacked(after),
             np.array(rewards, np.float32),
@@ -83,6 +87,15 @@ class HabitatBatch:
         """Ends the processes. Any number of times."""
         for process in self._processes:
             process.close()
+
+    @contextmanager
+    def _whole(self) -> Iterator[None]:
+        """What breaks off in between leaves answers that nobody heard: then all processes end."""
+        try:
+            yield
+        except BaseException:
+            self.close()
+            raise
 
 
 def _stacked(seen: Sequence[Observation]) -> Observation:

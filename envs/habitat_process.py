@@ -12,7 +12,7 @@ import weakref
 from pathlib import Path
 from typing import IO, Any
 
-from envs.habitat_protocol import Arrays, Message, ProtocolError, receive, send
+from envs.habitat_protocol import Arrays, Message, receive, send
 
 VARIABLE = "SUREFOOT_HABITAT_PYTHON"
 FIX = f"`make habitat` in surefoot's folder sets it up in .venv-habitat; or let {VARIABLE} name its Python"
@@ -119,7 +119,8 @@ class HabitatProcess:
             ) from error
         except (OSError, EOFError) as error:
             raise self._dead() from error
-        except ProtocolError:
+        except BaseException:  # Ctrl-C too: the rest of the answer would be taken for the next one
+            self._process.kill()
             self.close()
             raise
         if "error" in message:

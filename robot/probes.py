@@ -12,6 +12,7 @@ import os
 import platform
 import shutil
 import sqlite3
+import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
@@ -229,6 +230,27 @@ def look_at_ros(name: str, runs: Path) -> Check:
     return Check(name, "ok", found)
 
 
+def look_at_habitat(name: str, runs: Path) -> Check:
+    """In an environment of its own: asks its Python, which need not be ours."""
+    from envs.habitat_process import HabitatMissingError, habitat_python
+
+    try:
+        python = habitat_python()
+    except HabitatMissingError as error:
+        return Check(
+            name, "absent", f"{str(error).partition(':')[0]}: not needed for our own rooms", _HABITAT
+        )
+    code = (
+        "from importlib.metadata import version as v; from importlib.util import find_spec as f\n"
+        "print(v('habitat-lab'), 'NumPy', v('numpy'), 'with' + 'out' * (not f('habitat_sim')), 'habitat-sim')"
+    )
+    ran = subprocess.run([python, "-c", code], capture_output=True, text=True, timeout=120, check=False)
+    if ran.returncode:
+        words = ran.stderr.strip().rpartition("\n")[2]
+        return Check(name, "warn", f"{python} has no whole Habitat-Lab: {words}", _HABITAT)
+    return Check(name, "ok", f"Habitat-Lab {ran.stdout.strip()}, in {python}")
+
+
 def look_at_vector_modes(name: str, runs: Path) -> Check:
     """Steps per second of each back-end, the fastest first."""
     from envs.catalog import measure_backends
@@ -268,6 +290,7 @@ def _existing(folder: Path) -> Path:
     return next(place for place in (folder, *folder.parents) if place.is_dir())
 
 
+_HABITAT = "make habitat"
 _SIM, _TRAIN = "pip install 'surefoot[sim]'", "pip install 'surefoot[train]'"
 
 # gl before mujoco: see look_at_gl.
@@ -298,6 +321,13 @@ PROBES = (
         "and source /opt/ros/jazzy/setup.bash",
         when_missing="absent",
         why=": not needed for training and labelling",
+    ),
+    Probe(
+        "Habitat",
+        look_at_habitat,
+        _HABITAT,
+        when_missing="absent",
+        why=": not needed for our own rooms",
     ),
 )
 SLOW_PROBES = (Probe("vector modes", look_at_vector_modes, _SIM, why=": nothing to measure"),)

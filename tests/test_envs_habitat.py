@@ -7,7 +7,7 @@ import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -21,7 +21,7 @@ from envs.habitat_config import HabitatConfig, habitat_test_scenes
 from envs.habitat_episodes import to_habitat, write_episodes
 from envs.habitat_process import EpisodeFileError, HabitatMissingError, HabitatProcessError, habitat_python
 from envs.pointnav import FORWARD, LEFT, RIGHT, STOP, PointNav, PointNavConfig
-from envs.rover.worlds import TRIPS
+from envs.rover.worlds import SPLITS, TRIPS
 
 try:
     PYTHON = str(habitat_python())
@@ -154,10 +154,12 @@ def test_a_seed_decides_each_episode_comes_once_and_a_state_goes_on(env: Habitat
 
 
 @needs_habitat
-def test_a_batch_of_processes_is_single_environments_and_a_death_is_told(env: HabitatEnv) -> None:
-    batch = HabitatBatch(CONFIG, 2, 6)
+def test_a_batch_of_processes_is_single_environments_and_a_death_is_told() -> None:
+    """As the catalog makes them."""
+    batch, env = cast(HabitatBatch, make_vec("habitat:Rooms", 2, 6)), make("habitat:Rooms", seed=7)
     first = batch.reset()
     seen, _ = env.reset(seed=7)
+    assert env.get_wrapper_attr("num_episodes") == len(SPLITS["train"]) * TRIPS
     assert same(seen, {name: value[1] for name, value in first.items()})
     state, rng = batch.get_state(), np.random.default_rng(0)
     taken = []
@@ -180,12 +182,14 @@ def test_a_batch_of_processes_is_single_environments_and_a_death_is_told(env: Ha
         assert same(again.observations, step.observations)
         assert np.array_equal(again.rewards, step.rewards)
     with pytest.raises(ValueError, match="expected 2 actions"):
-        batch.step([LEFT])
+        batch.step(np.array([LEFT]))
     os.kill(batch.envs[1].process.number, signal.SIGKILL)
     with pytest.raises(HabitatProcessError, match="signal SIGKILL"):
-        batch.step([LEFT, LEFT])
+        batch.step(np.array([LEFT, LEFT]))
+    with pytest.raises(HabitatProcessError, match="was ended"):  # all of them: half a step was made
+        batch.reset()
     batch.close()
-    batch.close()
+    env.close()
 
 
 @needs_habitat

@@ -65,6 +65,24 @@ def test_what_most_people_do_not_need_is_never_red(here: dict[str, Check]) -> No
         assert without[name]["status"] in ("absent", "warn")
 
 
+def test_habitat_is_asked_in_its_own_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def found() -> Check:
+        return next(run_checks(quick=True, only=("Habitat",)))
+
+    python = tmp_path / "python"
+    monkeypatch.setenv("SUREFOOT_HABITAT_PYTHON", str(python))
+    assert found().status == "absent"
+    assert found().fix == "make habitat"
+    for shell, status, words in (
+        ("echo 0.3.3 NumPy 1.26.4 without habitat-sim", "ok", "Habitat-Lab 0.3.3 NumPy 1.26.4 without"),
+        ("echo No package metadata >&2; exit 1", "warn", "has no whole Habitat-Lab: No package metadata"),
+    ):
+        python.write_text(f"#!/bin/sh\n{shell}\n")
+        python.chmod(0o755)
+        assert found().status == status
+        assert words in found().found
+
+
 def test_the_base_install_gets_a_pip_line_for_everything_that_is_missing() -> None:
     found = doctor_without("torch", "stable_baselines3", "sb3_contrib", "mujoco", "ale_py", "av", "rclpy")
     for name, extra, module in (
