@@ -388,12 +388,18 @@ def report(run: Annotated[Path, tyro.conf.Positional], true_reward_run: Path | N
     """
     from agents.badgr.job import is_badgr
     from agents.report import write_report
+    from agents.sidetuning.job import is_sidetuning
 
     path = _find_run(run)
     if is_badgr(path):
         from agents.badgr.report import write_report as write_driving_report
 
         print(write_driving_report(path))
+        return
+    if is_sidetuning(path):
+        from agents.sidetuning.report import write_report as write_navigation_report
+
+        print(write_navigation_report(path))
         return
     if true_reward_run is not None:
         from agents.preferences.bounds import write_bounds

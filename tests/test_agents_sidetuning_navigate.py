@@ -1,6 +1,7 @@
 """A navigator imitates, resumes bit for bit, leaves the base as it was, ends with a robot's file."""
 
 import json
+import shutil
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +25,7 @@ from agents.sidetuning.navigation_config import NAVIGATORS, NavigationConfig, Pp
 from agents.sidetuning.navigator import make_policy, prepared, side_model
 from agents.sidetuning.policy_agent import SideTunedAgent
 from agents.sidetuning.reinforce import Reinforcement
+from agents.sidetuning.report import write_report
 from agents.sidetuning.sb3_export import export_sb3
 from agents.sidetuning.visual_base import Readouts, VisualBase, load_base, save_base
 from envs.batch import Array
@@ -52,6 +54,10 @@ def config(base: str, **changes: Any) -> NavigationConfig:
     small |= {"steps": 40, "hidden": 16, "evaluations": 3, "checkpoints": 4, "log_rows": 4}
     small |= {"ppo": PpoConfig(steps=96, environments=2, rollout=16, epochs=1, batch_size=16)}
     return NavigationConfig(base=base, **{**small, **changes})
+
+
+def config_of(path: Path) -> NavigationConfig:
+    return load_navigator(path)[0]
 
 
 def run(config: NavigationConfig, path: Path, kept: Path, **options: Any) -> dict[str, Any]:
@@ -182,6 +188,28 @@ def test_a_run_is_all_that_a_run_should_be(trained: tuple[dict[str, Any], Path],
     assert [row["step"] for row in rows if "train/loss" in row] == [3, 6, 9, 12]
     assert [row["step"] for row in rows if "holdout/loss" in row] == [4, 8, 12]
     assert evaluate(path, 2, seed=0) == summary["test"]
+
+
+def test_the_report_shows_curves_alpha_and_the_ways_of_test_trips(
+    trained: tuple[dict[str, Any], Path], tmp_path: Path
+) -> None:
+    summary, path = trained
+    text = write_report(path).read_text(encoding="utf-8")
+    assert f"On {summary['test']['episodes']} trips in layouts that nobody trained on" in text
+    assert "Line chart: Alpha: the base&#x27;s share. alpha: from" in text
+    assert text.count("<figcaption>layout ") == 2
+    shown = json.loads((path / "trips.json").read_text())
+    scores = evaluate_navigator(decider(load_navigator(path)[1]), config_of(path).rooms("test", 16, 16), 2)
+    assert [len(one["track"]) for one in shown] == scores.lengths.tolist()
+    assert [(one["world"], one["trip"]) for one in shown] == list(scores.trips)
+    # Of a run that goes on, and with a file that is damaged, it says what is missing.
+    for name in ("config.json", "run.json", "metrics.jsonl"):
+        shutil.copy(path / name, tmp_path)
+    (tmp_path / "trips.json").write_text("[{")
+    text = write_report(tmp_path).read_text(encoding="utf-8")
+    assert "Not finished: 12 updates are done" in text
+    assert "the ways of test trips are written at the end of the run" in text.lower()
+    assert "surefoot resume" in text
 
 
 def test_the_robots_file_decides_as_the_policy(trained: tuple[dict[str, Any], Path]) -> None:

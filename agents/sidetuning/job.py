@@ -74,7 +74,9 @@ def _train(config: Any, path: Path, *, resume: bool, quiet: bool) -> dict[str, A
         summary = train_navigator(config, path, resume=resume, quiet=quiet)
         test = summary["test"]
         said = ", ".join(f"{name} {test[name]:.3f}" for name in ("success", "spl", "collisions"))
-    print(f"{path}: {said}", file=sys.stderr)
+    from agents.sidetuning.report import write_report
+
+    print(f"{write_report(path)}: {said}", file=sys.stderr)
     return summary
 
 

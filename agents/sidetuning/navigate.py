@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors.torch import save as tensors_to_bytes
 
@@ -30,6 +31,8 @@ from envs.rover.worlds import Split
 
 WEIGHTS, MODEL, SIDE = "policy.safetensors", "navigator.side", "side"
 """in the run's folder: all of the policy but the base, what a robot is given, the adapter for `SideModel`"""
+TRIPS_FILE, SHOWN = "trips.json", 6
+"""ways of the first trips of the test, for the report"""
 PARITY = 32
 """steps on which the robot's file must decide as the policy"""
 
@@ -82,6 +85,20 @@ def evaluate_run(
     config, policy = load_navigator(path)
     rooms = _rooms(config, side_model(policy).base, split, world)
     return evaluate_navigator(decider(policy), rooms, episodes, seed)
+
+
+def watched_trips(scores: NavigationScores) -> list[dict[str, Any]]:
+    """World, trip, outcome and way, in whole centimetres, of each trip that was watched."""
+    return [
+        {
+            "world": scores.trips[k][0],
+            "trip": scores.trips[k][1],
+            "success": bool(scores.success[k]),
+            "spl": round(float(scores.spl[k]), 3),
+            "track": np.round(track, 2).tolist(),
+        }
+        for k, track in enumerate(scores.tracks)
+    ]
 
 
 def decider(policy: Any) -> Decide:
@@ -163,7 +180,9 @@ def _finish(
     model.save_pretrained(run.path / SIDE)
     policy_file, difference = export_sb3({config.name: _plain(config, base, policy)}, examples)
     write_policy(run.path / MODEL, policy_file)
-    scores = evaluate_navigator(decider(policy), _rooms(config, base.module, "test"), config.episodes)
+    rooms = _rooms(config, base.module, "test")
+    scores = evaluate_navigator(decider(policy), rooms, config.episodes, watched=SHOWN)
+    write_json(run.path / TRIPS_FILE, watched_trips(scores))
     counted = count_parameters(model, "policy")
     last = {key: x for row in run.metrics() for key, x in row.items() if key.startswith("side/")}
     summary = {

@@ -27,6 +27,10 @@ class NavigationScores:
     lengths: Array
     distance: Array
     """m left at the end"""
+    trips: tuple[tuple[int, int], ...] = ()
+    """(world, trip) of each"""
+    tracks: tuple[Array, ...] = ()
+    """(L, 2) m, places of the first trips, where they were watched"""
 
     def summary(self) -> dict[str, float]:
         return {
@@ -40,12 +44,18 @@ class NavigationScores:
 
 
 def evaluate_navigator(
-    decide: Decide, config: PointNavConfig, episodes: int, seed: int = 0, sample: bool = True
+    decide: Decide,
+    config: PointNavConfig,
+    episodes: int,
+    seed: int = 0,
+    sample: bool = True,
+    watched: int = 0,
 ) -> NavigationScores:
     """The first `episodes` trips of the configuration's worlds, in an order of the seed's.
 
-    sample: actions are drawn, as the authors' evaluation does; else the likeliest. A trip's draws depend on
-    its number alone. Raises ValueError for more episodes than there are trips.
+    watched: of how many of them, the first, the ways are kept. sample: actions are drawn, as the authors'
+    evaluation does; else the likeliest. A trip's draws depend on its number alone. Raises ValueError for more
+    episodes than there are trips.
     """
     trips = trips_of(config, seed)
     if not 1 <= episodes <= len(trips):
@@ -56,11 +66,14 @@ def evaluate_navigator(
     draws = [_draws(seed, k) for k in range(count)]
     steps, bumps = np.zeros(count), np.zeros(count)
     rows: dict[int, tuple[float, ...]] = {}
+    tracks: list[list[Array]] = [[] for _ in range(min(watched, episodes))]
     for i in range(count):
         nav.start(i, *trips[i])
     observations = nav.observe()
     upcoming = count
     while len(rows) < episodes:
+        for i in np.flatnonzero(number < len(tracks)).tolist():
+            tracks[number[i]].append(nav.poses[i, :2].copy())
         chances = decide(observations)
         chosen = [_choose(p, rng if sample else None) for p, rng in zip(chances, draws, strict=True)]
         actions = np.array(chosen) + int(nav.action_space.start)
@@ -85,7 +98,10 @@ def evaluate_navigator(
                 upcoming += 1
     nav.close()
     table = np.array([rows[k] for k in range(episodes)])
-    return NavigationScores(table[:, 0] > 0, *table[:, 1:].T)
+    spl, collisions, lengths, distance = table[:, 1:].T
+    ways = tuple(np.array(track) for track in tracks)
+    done = tuple(trips[:episodes])
+    return NavigationScores(table[:, 0] > 0, spl, collisions, lengths, distance, done, ways)
 
 
 def _choose(chances: Array, rng: np.random.Generator | None) -> int:
