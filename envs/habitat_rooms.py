@@ -84,16 +84,19 @@ def register(nav: PointNavConfig) -> None:
             return np.ascontiguousarray(image.transpose(1, 2, 0))
 
     class Depth(DepthSensor):
+        def __init__(self, config: Any) -> None:
+            # Once: at every picture, reading the configuration takes as long as taking the picture.
+            self._least, self._most, self._normal = config.min_depth, config.max_depth, config.normalize_depth
+            super().__init__(config=config)
+
         def _get_observation_space(self, *args: Any, **kwargs: Any) -> Any:
-            c = self.config
-            low, high = (0.0, 1.0) if c.normalize_depth else (c.min_depth, c.max_depth)
-            return spaces.Box(low, high, (c.height, c.width, 1), np.float32)
+            low, high = (0.0, 1.0) if self._normal else (self._least, self._most)
+            return spaces.Box(low, high, (self.config.height, self.config.width, 1), np.float32)
 
         def get_observation(self, image: Array, depth: Array) -> Array:
-            c = self.config
-            seen = np.clip(depth, c.min_depth, c.max_depth)[..., None]
-            if c.normalize_depth:
-                seen = (seen - c.min_depth) / (c.max_depth - c.min_depth)
+            seen = np.clip(depth, self._least, self._most)[..., None]
+            if self._normal:
+                seen = (seen - self._least) / (self._most - self._least)
             return np.asarray(seen, np.float32)
 
     @registry.register_simulator(name=NAME)

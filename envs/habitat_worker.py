@@ -97,12 +97,15 @@ class Host:
     def _act(self, action: int) -> tuple[Any, Message]:
         seen = self.env.step(ACTIONS[action])
         self._moves += 1
-        there = self.env.get_metrics()["distance_to_goal"] < self._nav["success_radius"]
-        if not self._nav["stop"] and there:
+        if not self._nav["stop"] and self._there():
             seen = self.env.step("stop")
         terminated = bool(self.env.task.is_stop_called)
         over = bool(self.env.episode_over) or self._moves >= self._nav["steps"]
         return seen, {"terminated": terminated, "truncated": over and not terminated}
+
+    def _there(self) -> bool:
+        away: float = self.env.get_metrics()["distance_to_goal"]
+        return away < self._nav["success_radius"]
 
     def _info(self) -> Message:
         episode = self.env.current_episode

@@ -6,11 +6,13 @@ import os
 import signal
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import pytest
+from gymnasium.spaces import Discrete
 from gymnasium.utils.env_checker import check_env
 from gymnasium.utils.seeding import np_random
 
@@ -193,7 +195,7 @@ def test_a_batch_of_processes_is_single_environments_and_a_death_is_told() -> No
 
 
 @needs_habitat
-def test_corrupt_files_of_episodes_are_named_with_what_is_wrong(tmp_path: Path) -> None:
+def test_corrupt_files_of_episodes_are_named_and_hopeless_episodes_left_out(tmp_path: Path) -> None:
     """In one process of Habitat's Python, for its cost; the last one through the environment."""
     path = tmp_path / "good.json.gz"
     write_episodes(path, "validation", (0,))
@@ -254,7 +256,7 @@ for path in sys.argv[2:]:
         {**episode, "episode_id": "good"},
     ]
     path.write_bytes(packed({"episodes": inside}))
-    env = HabitatEnv(HabitatConfig(ROOMS, episodes=str(path)))
+    env = HabitatEnv(HabitatConfig(replace(ROOMS, stop=False), episodes=str(path)))
     with pytest.raises(
         EpisodeFileError, match=r"validation-0-0: there is no room at its start \(0\.00, 0\.00\)"
     ):
@@ -264,7 +266,13 @@ for path in sys.argv[2:]:
     seed = next(k for k in range(100) if list(np_random(k)[0].permutation(3)) == [1, 2, 0])
     assert env.reset(seed=seed)[1]["episode_id"] == "good"  # the one without a way is left out
     assert env.unsolvable == {1}
-    assert env.step(FORWARD)[4]["distance_to_goal"] > 0
+    # And without an action to stop, being there is enough.
+    assert env.action_space == Discrete(3, start=FORWARD)
+    terminated = False
+    while not terminated:
+        _, _, terminated, truncated, info = env.step(env.expert())
+        assert not truncated
+    assert info["success"] == info["spl"] == 1.0
     env.close()
 
 

@@ -5,9 +5,11 @@ import re
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from envs.habitat_config import HabitatConfig, habitat_test_scenes
+from envs.habitat_lab import LAB, check_installation
 from envs.habitat_process import HabitatMissingError, HabitatProcess, HabitatProcessError, habitat_python
 from envs.pointnav import PointNavConfig
 from envs.pointnav_rooms import Shift
@@ -46,9 +48,39 @@ def test_without_habitat_the_command_that_sets_it_up_is_named(
     assert habitat_python() == python
 
 
+def test_make_habitat_installs_the_version_that_is_expected() -> None:
+    assert f"habitat-lab=={LAB}" in (Path(__file__).parent.parent / "Makefile").read_text()
+
+
 def test_a_variable_that_names_no_program_is_an_error(program: Path) -> None:
     with pytest.raises(HabitatMissingError, match=f"{VARIABLE} is .*no program.*make habitat"):
         started()
+
+
+def test_a_python_without_habitat_names_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(VARIABLE, sys.executable)
+    with pytest.raises(HabitatMissingError, match="has no habitat-lab: `make habitat`"):
+        started().ready()
+
+
+@pytest.mark.parametrize(
+    ("lab", "numpy", "message"),
+    [
+        (LAB, "2.4.0", "has NumPy 2.4.0; Habitat needs 1.26 to 2.3: `make habitat`"),
+        (LAB, "1.25.2", "has NumPy 1.25.2; Habitat needs 1.26 to 2.3: `make habitat`"),
+        ("0.2.5", "1.26.4", f"has habitat-lab 0.2.5, expected {LAB}: `make habitat`"),
+    ],
+)
+def test_the_wrong_numpy_or_habitat_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lab: str, numpy: str, message: str
+) -> None:
+    folder = tmp_path / f"habitat_lab-{lab}.dist-info"
+    folder.mkdir()
+    (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: habitat-lab\nVersion: {lab}\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(np, "__version__", numpy)
+    with pytest.raises(HabitatMissingError, match=re.escape(message)):
+        check_installation()
 
 
 @pytest.mark.parametrize(
