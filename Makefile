@@ -50,7 +50,7 @@ $(BIN)/.dev: $(BIN)/.train
 	$(BIN)/python -m pip install --quiet -c requirements.lock -e ".[sim,train,label,s3,sweep,minari,record,lerobot,ros,dev]"
 	touch $@
 
-# Ray: 200 MB, which only those with several machines need.
+# Ray: 200 MB, which only those with several machines need. It warns of much.
 $(BIN)/.cluster: $(BIN)/.dev
 	$(BIN)/python -m pip install --quiet -c requirements.lock -e ".[cluster]"
 	touch $@
@@ -112,7 +112,7 @@ test: $(BIN)/.dev system chromium postgres try-habitat
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 test-cluster: $(BIN)/.cluster
-	$(BIN)/python -m pytest -m cluster -n 0 tests/test_agents_sweep_*.py
+	$(BIN)/python -m pytest -m cluster -n 0 -W ignore tests/test_agents_sweep_*.py
 
 lint: $(BIN)/.dev
 	$(BIN)/ruff check .
