@@ -1,6 +1,6 @@
 """A Ray cluster of three nodes on this machine against the plain loop: the same results, nothing lost?
 
-    python tests/benchmarks/bench_cluster.py [--quick] [--seconds 240]
+    python tests/benchmarks/bench_cluster.py [--quick] [--seconds 240] [--only work|tasks]
 
 Needs `pip install 'surefoot[cluster,record]'`. Simulated rovers drive, policies are trained for some seeds,
 clips are drawn and bags imported: once locally, once on the cluster, where the driver is killed with -9, a
@@ -229,7 +229,8 @@ def overhead(address: str, count: int) -> dict[str, float]:
 
 def slopes(address: str, nodes: list[Node], seconds: float) -> tuple[dict[str, float], int]:
     """MB a minute by node, of a line through the second half, and how many tasks ran."""
-    executor, began, rows, ran = RayExecutor(address), time.monotonic(), [], 0
+    executor, began, ran = RayExecutor(address), time.monotonic(), 0
+    rows: list[tuple[float, list[int]]] = []
 
     def endless() -> Iterator[Task]:
         number = 0
@@ -252,37 +253,47 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="fewer units, seeds and seconds")
     parser.add_argument("--seconds", type=float, help="of the tasks under which memory is looked at")
+    parser.add_argument("--only", choices=("work", "tasks"), help="the differences, or overhead and slope")
     chosen = parser.parse_args()
     quick = chosen.quick
     units, seeds, queries, count, seconds = (4, 2, 4, 50, 30.0) if quick else (12, 4, 20, 500, 240.0)
     seconds = chosen.seconds or seconds
     machine = f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores"
     print(f"{machine} (load before: {os.getloadavg()[0]:.1f})\n")
-    print("| work | how much | nodes used | differences |\n|---|---|---|---|", flush=True)
-    began = time.monotonic()
+    began, result = time.monotonic(), dict[str, Any]()
     with tempfile.TemporaryDirectory() as name, cluster(3) as nodes:
-        folder, address = Path(name), nodes[0].address
-        lost = nodes.pop()  # removed under the second driver; another takes its place afterwards
-        drives, used = compare_drives(address, folder / "drives", units, lost.remove)
-        spare = nodes[0].add()
-        training, trained_on = compare_training(address, folder / "training", seeds, spare.remove)
-        clips = compare_clips(address, folder / "clips", queries)
-        bags = compare_bags(address, folder / "bags", max(3, queries // 3))
-        extra = overhead(address, count)
-        growth, ran = slopes(address, nodes, seconds)
-    result: dict[str, Any] = {
-        "differences": drives + training + clips + bags,
-        "nodes_used": max(used, trained_on),
-        **{name: round(value, 3) for name, value in extra.items()},
-        "mb_per_minute": {name: round(value, 2) for name, value in growth.items()},
-        "tasks_in_slope": ran,
-        "seconds": round(time.monotonic() - began),
-    }
+        if chosen.only != "tasks":
+            result |= compare(Path(name), nodes, units, seeds, queries)
+        if chosen.only != "work":
+            result |= measure(nodes, count, seconds)
+    result["seconds"] = round(time.monotonic() - began)
+    print(json.dumps(result))
+    sys.exit(result.get("differences", 0) > 0 or result.get("nodes_used", 2) < 2)
+
+
+def compare(folder: Path, nodes: list[Node], units: int, seeds: int, queries: int) -> dict[str, Any]:
+    """Prints a table of all work; one node is lost for each of the first two."""
+    address = nodes[0].address
+    print("| work | how much | nodes used | differences |\n|---|---|---|---|", flush=True)
+    lost = nodes.pop()  # removed under the second driver; another takes its place afterwards
+    drives, used = compare_drives(address, folder / "drives", units, lost.remove)
+    spare = nodes[0].add()
+    training, trained_on = compare_training(address, folder / "training", seeds, spare.remove)
+    clips = compare_clips(address, folder / "clips", queries)
+    bags = compare_bags(address, folder / "bags", max(3, queries // 3))
+    return {"differences": drives + training + clips + bags, "nodes_used": max(used, trained_on)}
+
+
+def measure(nodes: list[Node], count: int, seconds: float) -> dict[str, Any]:
+    """Prints a table of the overhead."""
+    extra = overhead(nodes[0].address, count)
     print("\n| a task that does nothing | ms beyond the plain loop |\n|---|--:|")
     for name in ("local_alone_ms", "local_busy_ms", "ray_alone_ms", "ray_busy_ms"):
-        print(f"| {name.removesuffix('_ms').replace('_', ', ')} | {extra[name]:.2f} |")
-    print(json.dumps(result))
-    sys.exit(result["differences"] > 0 or result["nodes_used"] < 2)
+        print(f"| {name.removesuffix('_ms').replace('_', ', ')} | {extra[name]:.2f} |", flush=True)
+    growth, ran = slopes(nodes[0].address, nodes, seconds)
+    rounded = {name: round(value, 3) for name, value in extra.items()}
+    slope = {name: round(value, 2) for name, value in growth.items()}
+    return {**rounded, "mb_per_minute": slope, "tasks_in_slope": ran}
 
 
 if __name__ == "__main__":

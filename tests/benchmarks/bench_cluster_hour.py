@@ -32,6 +32,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import contextmanager, suppress
@@ -112,9 +113,13 @@ class Parts:
 
     def kill_server(self) -> None:
         number = self.kills.get("label server killed", 0) % len(self.servers)
+        if not _answers(
+            self.servers[number].port
+        ):  # it is still beginning: left alone, or none would ever run
+            return self.count("label server not killed, for it was not up yet")
         self.servers[number].kill(0)
         self.servers[number].restart(0)
-        self.count("label server killed")
+        return self.count("label server killed")
 
     def kill_drawing(self) -> None:
         self.drawing.kill()
@@ -165,6 +170,13 @@ def s3_server(log: Path) -> Iterator[subprocess.Popen[bytes]]:
     finally:
         server.kill()
         server.wait()
+
+
+def _answers(port: int) -> bool:
+    with suppress(OSError):
+        urllib.request.urlopen(f"http://127.0.0.1:{port}/api/health", timeout=5).close()
+        return True
+    return False
 
 
 def _listens(port: int) -> bool:
