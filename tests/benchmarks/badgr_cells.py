@@ -41,6 +41,8 @@ PREFERENCES: Mapping[World, Preferences] = {
 }
 """As the paper: goal, collision and bumpiness in town; goal, collision and getting stuck off the road.
 Chosen on validation worlds."""
+CANDIDATES = (16, 64, 256, 512, 2048)
+"""for the curve of how well is driven by how many plans are looked at"""
 KNOB = (0.0, 0.125, 0.25, 0.5, 1.0)
 """weights of bumpiness, for the claim that it does what it says"""
 
@@ -141,14 +143,15 @@ class Cells:
     def trials(
         self, name: str, method: Method, world: World = "urban", *, model: Path | None = None,
         preferences: Preferences | None = None, split: Literal["train", "test"] = "test",
-        swapped: bool = False, episodes: int | None = None,
+        swapped: bool = False, episodes: int | None = None, candidates: int | None = None,
     ) -> list[Row]:  # fmt: skip
         """Trials of one method, in the order of the trips' numbers. name: of the folder they are in."""
         sizes = self.sizes
+        planner = PlannerConfig(candidates=candidates or sizes.candidates)
         config = EvaluationConfig(
             world=world, split=split, episodes=episodes or sizes.episodes, methods=(method,),
             model=str(model or ""), preferences=preferences or PREFERENCES[world], seconds=sizes.seconds,
-            drive=DriveConfig(PlannerConfig(candidates=sizes.candidates)), swap_colours=swapped,
+            drive=DriveConfig(planner), swap_colours=swapped,
         )  # fmt: skip
         out = self.folder / "trials" / name
         cell = cell_name(config.settings(method))

@@ -1,6 +1,6 @@
 """BADGR's claims, measured again in simulation: success, bumpiness, preferences, self-improvement, latency.
 
-    python tests/benchmarks/bench_badgr_claims.py [--results FOLDER] [--jobs 2] [--only U O S G D L]
+    python tests/benchmarks/bench_badgr_claims.py [--results FOLDER] [--jobs 2] [--only U O S G D L N]
     python tests/benchmarks/bench_badgr_claims.py --stored      # the table of what was driven; makes nothing
     python tests/benchmarks/bench_badgr_claims.py --quick       # a small cell, driven anew
 
@@ -25,7 +25,17 @@ from pathlib import Path
 
 import badgr_claims as claims
 import numpy as np
-from badgr_cells import FULL, KNOB, PREFERENCES, QUICK, Cells, MissingError, seeds_of, with_bump_weight
+from badgr_cells import (
+    CANDIDATES,
+    FULL,
+    KNOB,
+    PREFERENCES,
+    QUICK,
+    Cells,
+    MissingError,
+    seeds_of,
+    with_bump_weight,
+)
 from badgr_claims import Claim
 
 from agents.badgr.agent import BadgrAgent, DriveConfig
@@ -116,6 +126,20 @@ def data_budget(cells: Cells) -> list[Claim]:
     return [claims.data_budget(hours, windows, curve)]
 
 
+def candidates(cells: Cells) -> list[Claim]:
+    """How the drives fall off with fewer plans to choose from; no claim."""
+    few, model = cells.sizes.few_episodes, cells.model("urban", 0)
+    own = cells.sizes.candidates
+    rows = {
+        f"{count} candidates": cells.trials(
+            "urban", "badgr", model=model, candidates=count, episodes=None if count == own else few
+        )[:few]
+        for count in CANDIDATES
+    }
+    show("urban, by the number of candidates", rows)
+    return []
+
+
 def latency(cells: Cells) -> list[Claim]:
     model, measured = cells.model("urban", 0), {}
     predictor = Predictor(model, providers=("CPUExecutionProvider",), threads=1)
@@ -146,7 +170,7 @@ def observation(rng: np.random.Generator, size: tuple[int, int, int]) -> dict[st
 
 GROUPS: dict[str, tuple[Callable[[Cells], list[Claim]], ...]] = {
     "U": (urban, knob), "O": (offroad,), "S": (improvement,), "G": (generalisation,), "D": (data_budget,),
-    "L": (latency,),
+    "L": (latency,), "N": (candidates,),
 }  # fmt: skip
 
 
