@@ -123,7 +123,7 @@ format: $(BIN)/.dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(BIN)/.bench system
+bench: $(BIN)/.bench system try-habitat
 	set -e; for file in tests/benchmarks/bench_*.py; do echo "== $$file"; $(BIN)/python $$file --quick; done
 
 doctor: $(BIN)/.train

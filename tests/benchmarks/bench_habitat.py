@@ -24,6 +24,7 @@ from envs.batch import usable_cores
 from envs.habitat import HabitatEnv
 from envs.habitat_batch import HabitatBatch
 from envs.habitat_config import HabitatConfig
+from envs.habitat_process import HabitatMissingError, habitat_python
 from envs.pointnav import FORWARD, LEFT, RIGHT, STOP, PointNav, PointNavConfig
 from envs.rover.worlds import TRIPS
 
@@ -147,7 +148,13 @@ def main() -> None:
     print(
         f"{platform.machine()}, {cores} cores, load {os.getloadavg()[0]:.1f}; {ROOMS.width} x {ROOMS.height}"
     )
-    result = speeds(3, 40, 2) if quick else speeds(10, 200, cores)
+    try:
+        habitat_python()
+    except HabitatMissingError as error:
+        print(f"nothing measured: {error}")
+        print(json.dumps({"skipped": str(error)}))
+        return
+    result = speeds(3, 40, 2) if quick else speeds(8, 100, cores)
     result |= oracle(4 if quick else 32)
     print(json.dumps(result))
 
