@@ -10,7 +10,6 @@ from types import MappingProxyType
 import numpy as np
 
 from envs.batch import Array
-from envs.rover.compiled import load
 from envs.rover.feasible import SIDE, Passage, passage
 from envs.rover.kernel_camera import Scene
 from envs.rover.prepared import prepare
@@ -92,10 +91,28 @@ def distances_to(split: Split, index: int, goal: tuple[float, float], shift: Shi
     place = get_room(split, index, shift).place
     free = place.distances(*goal)
     # An agent is smaller than what the planner keeps clear for: it must know its way out from beside a wall.
-    cost = np.where(place.gap > BEHIND, np.where(place.free, SIDE, TIGHT * SIDE), np.inf)
-    everywhere = free.copy()
-    load()["kernel_plan"].sweep(cost, everywhere)
-    return np.where(free < UNREACHED, free, everywhere)
+    # Only out: a short cut through a gap that it then does not fit through would hold it there for ever.
+    found: Array = np.where(free < UNREACHED, free, UNREACHED)
+    cost = np.where(place.free, SIDE, TIGHT * SIDE)
+    beside = (place.gap > BEHIND) & (free >= UNREACHED)
+    while True:
+        nearer = np.where(beside, np.minimum(found, _over_neighbours(found, cost)), found)
+        if np.array_equal(nearer, found):
+            return found
+        found = nearer
+
+
+def _over_neighbours(distances: Array, cost: Array) -> Array:
+    """(r, c) the cheapest way over one of the eight cells around."""
+    rows, columns = distances.shape
+    far, dear = np.pad(distances, 1, constant_values=UNREACHED), np.pad(cost, 1)
+    best: Array = np.full_like(distances, UNREACHED)
+    for i, j in zip(*_AROUND, strict=True):
+        if i or j:
+            part = slice(1 + i, 1 + i + rows), slice(1 + j, 1 + j + columns)
+            step = np.hypot(i, j) * 0.5 * (cost + dear[part])
+            best = np.minimum(best, far[part] + step)
+    return best
 
 
 @functools.lru_cache(maxsize=1024)

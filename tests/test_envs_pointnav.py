@@ -74,6 +74,16 @@ def test_the_expert_turns_only_for_what_a_turn_saves() -> None:
     assert straight > 3  # headings that a wavering expert would have turned to
 
 
+@pytest.mark.parametrize(("world", "trip"), [(3, 6), (16, 0), (17, 2)])
+def test_the_expert_is_not_drawn_into_gaps_that_it_does_not_fit_through(world: int, trip: int) -> None:
+    """Beside a wall the way leads out, not on along it: these three trips went to and fro for ever."""
+    env = PointNav(PointNavConfig("test", (world,), 8, 8), 1, 0, threads=1)
+    env.reset()
+    step, _ = follow(env, world, trip)
+    assert step.infos["success"][0]
+    assert step.infos["spl"][0] == 1.0
+
+
 def test_stopping_elsewhere_is_a_failure() -> None:
     env = nav()
     step = env.step([STOP])

@@ -19,6 +19,7 @@ from agents.progress import Progress
 from envs.batch import Array
 from envs.files import write_durably
 from envs.pointnav import FORWARD, RIGHT, SETTLED, STOP, PointNav, PointNavConfig
+from envs.pointnav_rooms import distances
 from envs.rover.worlds import SPLITS, TRIPS
 
 TRIP_ORDER = 0x7219
@@ -132,11 +133,12 @@ def _read(file: Path | None) -> Demos | None:
 
 
 def _digest(nav: PointNav, seed: int, noise: float) -> str:
-    """Of all that the ways depend on, with the first world itself: generators of worlds change."""
+    """Of all that the ways depend on, with the first world itself and its ways: they change with the code."""
     settings = [config_to_json(nav.config), seed, noise, SETTLED]
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
     world = nav.room(nav.worlds[0]).world
     rows = np.array([solid.row() for solid in world.solids])
-    for part in (world.starts, world.goals, world.kinds, rows):
+    ways = distances(nav.config.split, nav.worlds[0], 0, nav.config.shift)
+    for part in (world.starts, world.goals, world.kinds, rows, ways):
         digest.update(np.ascontiguousarray(np.round(part, 4)).tobytes())
     return digest.hexdigest()[:16]
