@@ -40,10 +40,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import label_crowd
 import numpy as np
 from bench_label_kills import check
 from cluster_nodes import Node, cluster, memory_below
-from label_crowd import Ledger, annotate
+from label_crowd import Ledger
 from label_fleet import Fleet
 from label_session import Session, database_url
 
@@ -346,6 +347,13 @@ def database_url_and_server(folder: Path) -> Iterator[tuple[str, Any]]:
         yield url, server
 
 
+def annotate_patiently(port: int, tokens: tuple[str, ...], pause: float, stop: Any) -> Ledger:
+    """Nobody gives a request up: one that was stored, and never acknowledged, would count as a doubled row,
+    and an undo of that kind as a lost answer. On a starved machine a server takes minutes to begin."""
+    label_crowd.PATIENCE_SECONDS = 3600.0
+    return label_crowd.annotate(port, tokens, LEASE_SECONDS, pause, stop)
+
+
 def with_cluster(
     folder: Path, minutes: float, database: str, postgres: Any, s3: subprocess.Popen[bytes], nodes: list[Node]
 ) -> dict[str, Any]:
@@ -389,7 +397,7 @@ def hour(parts: Parts, run: Path, tokens: list[str], minutes: float) -> dict[str
         stop = manager.Event()
         works = [
             pool.submit(
-                annotate, server.port, tuple(tokens[k * share : (k + 1) * share]), LEASE_SECONDS, PAUSE, stop
+                annotate_patiently, server.port, tuple(tokens[k * share : (k + 1) * share]), PAUSE, stop
             )
             for k, server in enumerate(parts.servers)
         ]
@@ -397,7 +405,7 @@ def hour(parts: Parts, run: Path, tokens: list[str], minutes: float) -> dict[str
             seen = live(parts, minutes, works)
         finally:
             stop.set()
-        ledger = merged([work.result(600) for work in works])
+        ledger = merged([work.result(1200) for work in works])
     session = Session(parts.file.database, parts.file.media, study, tuple(tokens))
     deadline = time.monotonic() + 300
     while unused(store, study, run) and time.monotonic() < deadline:  # what came last is on its way
@@ -407,7 +415,7 @@ def hour(parts: Parts, run: Path, tokens: list[str], minutes: float) -> dict[str
     (run.parent / "stop").touch()
     found = check(session, ledger, set())
     bound = LEAD + BATCH + ROLLOUT * LABELS // STEPS + 1
-    for line in ledger.refused[:5]:
+    for line in ledger.refused[:20]:
         print(f"  refused: {line}", file=sys.stderr)
     result = {
         "lost": found.lost, "doubled": found.doubled, "unused": left,
