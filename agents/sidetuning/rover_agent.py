@@ -8,7 +8,7 @@ side, or that it is there. The robot's camera and inertia are not the taught one
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -26,12 +26,16 @@ Array = NDArray[Any]
 SENSORS = frozenset(("rgb", "goal", "trail"))
 
 
+PATIENT = TripConfig(arrive=0.5, circle=0.0, stand_seconds=60.0, closer_seconds=180.0)
+"""a whole turn on the spot takes 18 s, and ways indoors lead away from the goal at times"""
+
+
 @dataclass(frozen=True)
 class NavigatorConfig:
     """seconds: that a step lasts; at 0.5 s the robot drives at 0.5 m/s and turns at 0.35 rad/s."""
 
     seconds: float = 0.5
-    trip: TripConfig = field(default_factory=lambda: TripConfig(arrive=0.5, circle=0.0))
+    trip: TripConfig = PATIENT
 
     def __post_init__(self) -> None:
         if not 0.05 <= self.seconds <= 5:
