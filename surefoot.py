@@ -635,30 +635,35 @@ def import_bags(
         address: Of Ray's head, host:port; "auto" finds the one of this machine.
         json_output: Print the reports as JSON.
     """
-    if executor == "local" and jobs is None:
-        from robot.commands import import_bags as one_by_one
-
-        one_by_one(bags, out, config, width, height, stamps, longest_gap, json_output)
-        return
-    from agents.sweep.executors import ExecutorConfig, open_executor
-    from agents.sweep.importing import import_by_tasks
+    from robot.bag_episodes import ImportConfig
+    from robot.bag_import import import_bags as one_by_one
     from robot.bag_import import print_reports
     from robot.config import RobotConfig
 
-    settings: dict[str, Any] = {"image": [height, width], "longest_gap": longest_gap, "stamps": stamps}
-    settings["robot"] = None if config is None else dict(RobotConfig.from_yaml(config).parameters())
-    place = open_executor(ExecutorConfig(executor, jobs, address), out)
-    try:
-        done = import_by_tasks(bags, out, settings, place, "surefoot:import_bag")
-    finally:
-        place.close()
-    if json_output:
-        print(json.dumps(done.reports))
+    robot = None if config is None else RobotConfig.from_yaml(config)
+    failed: Sequence[str] = ()
+    if executor == "local" and jobs is None:
+        given = ImportConfig((height, width), longest_gap=longest_gap, stamps=stamps)
+        reports = one_by_one(bags, out, given, robot)
     else:
-        print_reports(done.reports, out)
-    if done.failed:
-        names = ", ".join(Path(bag).name for bag in done.failed)
-        sys.exit(f"surefoot: {len(done.failed)} of {len(bags)} bags were not imported: {names}")
+        from agents.sweep.executors import ExecutorConfig, open_executor
+        from agents.sweep.importing import import_by_tasks
+
+        settings: dict[str, Any] = {"image": [height, width], "longest_gap": longest_gap, "stamps": stamps}
+        settings["robot"] = None if robot is None else dict(robot.parameters())
+        place = open_executor(ExecutorConfig(executor, jobs, address), out)
+        try:
+            done = import_by_tasks(bags, out, settings, place, "surefoot:import_bag")
+        finally:
+            place.close()
+        reports, failed = done.reports, [str(bag) for bag in done.failed]
+    if json_output:
+        print(json.dumps(reports))
+    else:
+        print_reports(reports, out)
+    if failed:
+        names = ", ".join(Path(bag).name for bag in failed)
+        sys.exit(f"surefoot: {len(failed)} of {len(bags)} bags were not imported: {names}")
 
 
 def import_bag(

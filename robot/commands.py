@@ -125,46 +125,6 @@ def record(
     print(json.dumps(asdict(run_recorder(_read(config), options, _ros()))))
 
 
-def import_bags(
-    bags: Annotated[tuple[Path, ...], tyro.conf.Positional],
-    out: Path = Path("runs") / "drives" / "robot",
-    config: Path | None = None,
-    width: int = 128,
-    height: int = 96,
-    stamps: Literal["header", "arrival"] = "header",
-    longest_gap: float = 0.5,
-    json_output: Annotated[bool, tyro.conf.arg(name="json")] = False,
-) -> None:
-    """Make training data of recorded drives: `surefoot train badgr --data OUT` learns from them.
-
-    Takes what `surefoot robot record` and rosbag2 (MCAP) record, also when it was cut off. Streams are put
-    together by their stamps, one observation and action each 0.25 s; says what gaps and skew there are.
-    The same bag again adds nothing.
-
-    Args:
-        bags: Folders of bags, or .mcap files.
-        out: Dataset that the drives are added to.
-        config: Parameter file of the robot; by default what the recorder saved in the bag.
-        width: Pixels of the pictures that are kept: those of the model.
-        height: Pixels.
-        stamps: The senders' own time stamps, or when the recorder heard them.
-        longest_gap: Seconds that a sensor may be silent; the drive is cut there.
-        json_output: Print the reports as JSON.
-    """
-    import json
-
-    from robot.bag_episodes import ImportConfig
-    from robot.bag_import import import_bags as import_all
-    from robot.bag_import import print_reports
-
-    settings = ImportConfig((height, width), longest_gap=longest_gap, stamps=stamps)
-    reports = import_all(bags, out, settings, None if config is None else _read(config))
-    if json_output:
-        print(json.dumps(reports))
-    else:
-        print_reports(reports, out)
-
-
 def sim(
     config: Path | None = None,
     layout: Literal["urban", "offroad", "indoor"] = "urban",

@@ -20,7 +20,7 @@ from agents.sidetuning.frozen import FrozenBase
 from agents.sidetuning.imitate import Imitation
 from agents.sidetuning.loop import Schedule, Spent, opened, run_job
 from agents.sidetuning.navigate_evaluate import Decide, NavigationScores, evaluate_navigator
-from agents.sidetuning.navigation_config import NavigationConfig
+from agents.sidetuning.navigation_config import TRIPS_FILE, NavigationConfig
 from agents.sidetuning.navigator import IMAGE, load_weights, logits, make_policy, prepared, side_model
 from agents.sidetuning.policy_file import write_policy
 from agents.sidetuning.visual_base import VisualBase, load_base
@@ -31,8 +31,8 @@ from envs.rover.worlds import Split
 
 WEIGHTS, MODEL, SIDE = "policy.safetensors", "navigator.side", "side"
 """in the run's folder: all of the policy but the base, what a robot is given, the adapter for `SideModel`"""
-TRIPS_FILE, SHOWN = "trips.json", 6
-"""ways of the first trips of the test, for the report"""
+SHOWN = 6
+"""first trips of the test whose ways are kept, for the report"""
 PARITY = 32
 """steps on which the robot's file must decide as the policy"""
 

@@ -20,6 +20,8 @@ from envs.pointnav import PointNavConfig
 from envs.pointnav_rooms import WORLDS
 from envs.rover.worlds import Split
 
+TRIPS_FILE = "trips.json"
+"""in a run's folder: the ways of some test trips"""
 SMALL = SideConfig(width=7)
 """3,600 parameters beside the default base's 44,360"""
 NAVIGATORS: Mapping[str, AnyConfig] = MappingProxyType(

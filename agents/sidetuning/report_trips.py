@@ -13,9 +13,9 @@ from matplotlib.image import imsave
 from agents.report_html import Html, element, picture, section
 from agents.report_sections import missing
 from agents.results import Results
+from agents.sidetuning.navigation_config import TRIPS_FILE
 from envs.batch import Array
 
-FILE = "trips.json"
 SCALE = 16.0
 """pixels a metre"""
 GOAL = (230, 30, 60)
@@ -23,7 +23,7 @@ GOAL = (230, 30, 60)
 
 def trips_section(results: Results) -> Html:
     """The first trips of the test, whatever came of them."""
-    file = results.path / FILE
+    file = results.path / TRIPS_FILE
     try:
         trips = json.loads(file.read_text(encoding="utf-8"))
         figures = [_figure(trip, str(results.config.get("world"))) for trip in trips]
