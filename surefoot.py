@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
+import select
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -877,11 +879,23 @@ def main(arguments: Sequence[str] | None = None) -> None:
         tyro.extras.subcommand_cli_from_dict(commands, prog=prog, description=about, args=words)
     except KeyboardInterrupt:
         sys.exit(130)
+    except BrokenPipeError:
+        if not _reader_is_gone():  # another pipe's, such as a worker's
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # Python must not try again at its end
+        sys.exit(141)
     except Exception as error:
         # What our own code says to people is one line; anything else keeps its traceback.
         if not _is_ours(error):
             raise
         sys.exit(f"surefoot: {error}")
+
+
+def _reader_is_gone() -> bool:
+    """Whether who read our output, such as `head`, has read enough."""
+    look = select.poll()
+    look.register(1, 0)
+    return any(what & select.POLLERR for _, what in look.poll(0))
 
 
 def _is_ours(error: BaseException) -> bool:

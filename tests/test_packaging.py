@@ -113,3 +113,11 @@ def test_ci_runs_the_linters_and_then_the_tests() -> None:
     subprocess.run(["bash", "-n", str(script)], check=True)
     text = script.read_text()
     assert text.index("make lint") < text.index("make test")
+
+
+def test_who_stops_reading_ends_a_command_without_a_traceback() -> None:
+    command = f"{sys.executable} -m surefoot train preferences --help | head -1; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, cwd=ROOT, check=False)
+    assert done.stdout.startswith("usage: surefoot train preferences")
+    assert done.stderr == ""
+    assert done.returncode in (0, 141)  # 0: all was written before the reader left
