@@ -37,7 +37,7 @@ class Sizes:
     demos: tuple[int, ...] = (20, 60, 240)
     """little, middling and much data"""
     seeds: int = 5
-    updates: int = 600
+    updates: int = 1000
     episodes: int = 60
     stop: bool = False
     frames: int = 6000
