@@ -6,7 +6,7 @@ import runpy
 import signal
 import threading
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -363,6 +363,8 @@ def trip(tmp_path_factory: pytest.TempPathFactory) -> Trip:
         for recorder in recorders:
             wait(lambda r=recorder: "recorder: ready" in r.said(), "the recorders")
         wait(lambda: any(one.name == "surefoot: recorder" for one in told), "the recorder's diagnostics")
+        # On a busy machine it takes seconds until a recorder has found the driver.
+        wait(lambda: all(has_wishes(folder / name) for name in ("bag", "killed")), "wishes in the bags")
         arm(robot)
         episode, stamps, acted = drive(robot, 24)
         time.sleep(1.5)  # the killed one has flushed what it was told until now
@@ -371,6 +373,13 @@ def trip(tmp_path_factory: pytest.TempPathFactory) -> Trip:
         assert recorders[0].end(signal.SIGTERM) == 0
         said = recorders[0].said()
         return Trip(folder, json.loads(said.splitlines()[-1]), said, episode, stamps, acted, told)
+
+
+def has_wishes(bag: Path) -> bool:
+    """Of a bag that is being written."""
+    with suppress(BagError, OSError):
+        return any(one.topic == "/cmd_vel_raw" for one in open_bag(bag).messages())
+    return False
 
 
 def wait(ready: Any, what: str) -> None:
@@ -461,9 +470,11 @@ def test_the_wishes_in_the_bag_are_the_actions_of_the_driver(trip: Trip) -> None
     wish = tracks["wish"]
     # Each action is wished for at once, and then again at the guard's rate.
     index = np.searchsorted(wish.times(), trip.acted + 0.1, "right") - 1
+    assert index.min() >= 0
     wished = np.array([(wish.values[i].turn_rate, wish.values[i].speed) for i in index])
     right = np.abs(wished - trip.episode.actions).max(1) < 1e-5
-    assert right.mean() > 0.7  # a busy machine may be late now and then
+    late = np.diff(np.append(trip.acted, trip.stamps[-1])) - 0.25
+    assert right.mean() > 0.7, late  # a busy machine may be late now and then
     sent = np.array([(one.turn_rate, one.speed) for one in tracks["command"].values])
     assert np.abs(sent[:, 1]).max() > 0.1  # the guard let it drive
     assert tracks["guard"].values[-1].armed or any(one.armed for one in tracks["guard"].values)

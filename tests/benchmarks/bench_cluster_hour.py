@@ -268,6 +268,8 @@ def live(parts: Parts, minutes: float, works: list[Future[Ledger]]) -> Seen:
             make(due.pop(0)[1], parts)
         parts.drawing.look()
         parts.training.look()
+        for server in parts.servers:
+            server.look()
         seen.look(parts, passed)
         if passed - said > 300:
             said = passed
@@ -405,7 +407,12 @@ def hour(parts: Parts, run: Path, tokens: list[str], minutes: float) -> dict[str
             seen = live(parts, minutes, works)
         finally:
             stop.set()
-        ledger = merged([work.result(1200) for work in works])
+        deadline = time.monotonic() + 1200
+        while not all(work.done() for work in works) and time.monotonic() < deadline:
+            for server in parts.servers:
+                server.look()
+            time.sleep(0.5)
+        ledger = merged([work.result(0) for work in works])
     session = Session(parts.file.database, parts.file.media, study, tuple(tokens))
     deadline = time.monotonic() + 300
     while unused(store, study, run) and time.monotonic() < deadline:  # what came last is on its way
@@ -425,7 +432,10 @@ def hour(parts: Parts, run: Path, tokens: list[str], minutes: float) -> dict[str
         "queue_max": max(seen.open), "queue_bound": bound, "rendering_max": max(seen.rendering),
         "leased_max": max(seen.leased), "looks": len(seen.when), "database_away": seen.away,
         "trouble": parts.kills,
-        "gave_up": {"drawing": parts.drawing.ended_alone, "training": parts.training.ended_alone},
+        "gave_up": {
+            "drawing": parts.drawing.ended_alone, "training": parts.training.ended_alone,
+            "servers": sum(server.died_alone for server in parts.servers),
+        },
         "cut": {what: count for what, count in sorted(ledger.counts.items()) if "cut" in what},
         "mb_per_hour": {name: round(seen.slope(name), 1) for name in seen.memory[0]},
     }  # fmt: skip

@@ -54,6 +54,14 @@ class Fleet:
     def restart(self, number: int) -> None:
         self._servers[number] = self._start()
 
+    def look(self) -> None:
+        """As a supervisor does: those that ended alone are started again."""
+        for number, server in enumerate(self._servers):
+            if not server.is_alive():
+                self.died_alone += 1
+                server.join()
+                self.restart(number)
+
     def close(self) -> None:
         for server in self._servers:
             server.kill()
