@@ -95,15 +95,18 @@ class GoalAgent(Protocol):
 
 
 class Driver:
-    """The loop around an agent."""
+    """The loop around an agent.
+
+    work, ages: s that the last ticks took, and how old their pictures were.
+    """
 
     def __init__(self, robot: RosRobot, agent: GoalAgent, provider: str, *, shadow: bool = False) -> None:
         from diagnostic_msgs.msg import DiagnosticArray
 
         self.robot, self.agent, self.shadow = robot, agent, shadow
         self.report = DriveReport(provider)
-        self._work: deque[float] = deque(maxlen=20_000)
-        self._ages: deque[float] = deque(maxlen=20_000)
+        self.work: deque[float] = deque(maxlen=20_000)
+        self.ages: deque[float] = deque(maxlen=20_000)
         self._silences: Counter[str] = Counter()
         self._said = ""
         self._next_report = 0.0
@@ -157,10 +160,10 @@ class Driver:
             return
         self._expect_one_frame()
         action = self.agent.act(seen)
-        self._work.append(time.monotonic() - began)
-        self._ages.append(self.robot.camera_age())
+        self.work.append(time.monotonic() - began)
+        self.ages.append(self.robot.camera_age())
         self.report.ticks += 1
-        self.report.late += self._work[-1] > self.robot.dt
+        self.report.late += self.work[-1] > self.robot.dt
         self.report.driving_seconds += self.robot.dt
         halt, hold = self.agent.halt, self.robot.guard["reason"]
         if halt is not None and halt.kind == "blind" and (why := self.robot.position_trouble()):
@@ -215,8 +218,8 @@ class Driver:
     def _sum_up(self) -> None:
         report = self.report
         report.silences, report.waits = dict(self._silences), self.robot.waits
-        if self._work:
-            work, ages = np.array(self._work) * 1e3, np.array(self._ages) * 1e3
+        if self.work:
+            work, ages = np.array(self.work) * 1e3, np.array(self.ages) * 1e3
             report.tick_ms_p50, report.tick_ms_p99 = (float(np.percentile(work, q)) for q in (50, 99))
             report.frame_age_ms_p50, report.frame_age_ms_p99 = (
                 float(np.percentile(ages, q)) for q in (50, 99)

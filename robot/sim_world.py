@@ -42,6 +42,7 @@ class SimWorld:
         self._physics.settle_on(0, self._prepared.world, self._prepared.surface)
         self._camera = Camera(config.lens, config.noise.camera)
         self._scan = load()["kernel_lidar"].scan
+        self.decisions = 0
         self.restart()
         # What is compiled when it is first used would be late in a world that goes on.
         self.step(0.0, 0.0), self.picture(), self.scan()
@@ -160,6 +161,7 @@ class SimWorld:
         goals = self.goal[None]
         truth = told(whole, [self._prepared.world], goals, self._history, self._commands)
         self.truth = {name: value[0] for name, value in truth.items()}
+        self.decisions += 1
 
 
 def _arrays(motion: Motion) -> tuple[Array, ...]:
