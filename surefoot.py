@@ -343,6 +343,7 @@ def evaluate(
     methods: tuple[Literal["badgr", "straight", "lidar", "oracle", "random"], ...] = (),
     out: Path | None = None,
     jobs: int = 1,
+    simulator: Literal["plain", "habitat"] | None = None,
     settings: Set = (),
 ) -> None:
     """Measure a trained policy on the true reward, or a driver on trips to goals; prints JSON.
@@ -360,6 +361,8 @@ def evaluate(
         methods: Of a driver: who drives, all on the same trips.
         out: Of a driver: folder of its results; by default beside the model.
         jobs: Of a driver: worker processes.
+        simulator: Of a navigator: our own world, or the same trips in Habitat-Lab (`make habitat`), with its
+            measures; by default what the run itself has.
         settings: Of a driver: any other setting, such as --set drive.planner.candidates=512.
     """
     from agents.badgr.evaluate_job import evaluate_driver, is_driver
@@ -367,8 +370,9 @@ def evaluate(
     from agents.sidetuning.job import is_sidetuning
 
     path = _find_run(run)
-    if is_sidetuning(path):
-        print(json.dumps(evaluate_navigator(path, episodes, seed, split=split)))
+    if is_sidetuning(path) or simulator is not None:
+        scores = evaluate_navigator(path, episodes, seed, split=split, simulator=simulator)
+        print(json.dumps(scores))
         return
     if is_driver(path):
         evaluate_driver(

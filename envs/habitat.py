@@ -65,6 +65,11 @@ class HabitatEnv(gymnasium.Env[Observation, int]):
         self._over, self._left = True, 0.0
         self._shown: Observation | None = None
 
+    @property
+    def episode(self) -> int:
+        """Number in the data set of the one that goes on; -1 before the first."""
+        return self._episode
+
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Observation, dict[str, Any]]:

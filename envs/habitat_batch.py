@@ -46,6 +46,11 @@ class HabitatBatch:
                 env.begin_reset()
             return _stacked([env.end_reset()[0] for env in self.envs])
 
+    def begin(self, i: int, episode: int | str, seed: int | None = None) -> Observation:
+        """Copy i leaves its episode for this one; gives what it sees. Raises LookupError for none."""
+        with self._whole():
+            return self.envs[i].reset(seed=seed, options={"episode": episode})[0]
+
     def step(self, actions: Sequence[int] | Array) -> NavStep:
         """One action of each agent. Raises ValueError for others than the action space's."""
         actions = np.asarray(actions)
@@ -81,7 +86,8 @@ class HabitatBatch:
         if len(state) != self.num_envs:
             raise ValueError(f"the state is of {len(state)} copies, this batch has {self.num_envs}")
         self._first_seed = None
-        return _stacked([env.set_state(state[f"copy{i}"]) for i, env in enumerate(self.envs)])
+        with self._whole():
+            return _stacked([env.set_state(state[f"copy{i}"]) for i, env in enumerate(self.envs)])
 
     def close(self) -> None:
         """Ends the processes. Any number of times."""

@@ -71,6 +71,18 @@ class PointNavConfig:
             raise ValueError("PointNav needs images of 8 x 8 at least, steps >= 1 and success_radius > 0")
 
 
+def spaces_of(config: PointNavConfig) -> tuple[spaces.Dict, spaces.Discrete]:
+    """What an agent observes, and its actions."""
+    low, high = np.array(((-1, -1, 0, 0), (1, 1, 40, 1)), np.float32)
+    seen: dict[str, spaces.Space[Any]] = {
+        "rgb": spaces.Box(0, 255, (3, config.height, config.width), np.uint8),
+        "goal": spaces.Box(low, high),
+    }
+    if config.trail:
+        seen["trail"] = spaces.Box(0.0, 1.0, (TRAIL_SIDE**2,), np.float32)
+    return spaces.Dict(seen), spaces.Discrete(4) if config.stop else spaces.Discrete(3, start=FORWARD)
+
+
 @dataclass(frozen=True)
 class NavStep:
     """What a step of N agents gives; as envs.batch.BatchStep, with observations by sensor.
@@ -106,16 +118,8 @@ class PointNav:
             raise ValueError(f"a batch needs at least one agent, got n={n}")
         self.config = config = config or PointNavConfig()
         self.num_envs = n
-        low, high = np.array(((-1, -1, 0, 0), (1, 1, 40, 1)), np.float32)
-        seen: dict[str, spaces.Space[Any]] = {
-            "rgb": spaces.Box(0, 255, (3, config.height, config.width), np.uint8),
-            "goal": spaces.Box(low, high),
-        }
-        if config.trail:
-            seen["trail"] = spaces.Box(0.0, 1.0, (TRAIL_SIDE**2,), np.float32)
-        self.observation_space = spaces.Dict(seen)
+        self.observation_space, self.action_space = spaces_of(config)
         self._trail = Trail(n)
-        self.action_space = spaces.Discrete(4) if config.stop else spaces.Discrete(3, start=FORWARD)
         self.worlds = config.indices or tuple(range(len(SPLITS[config.split])))
         focal = config.width / 2 / np.tan(np.deg2rad(config.shift.field_of_view) / 2)
         self.lens = Lens(config.width, config.height, focal, focal, lobes=False)

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from agents.sidetuning.base_config import PretrainConfig
+from agents.sidetuning.config import SideError
 from agents.sidetuning.navigation_config import NavigationConfig
+from envs.habitat_nav import Simulator
 from envs.rover.worlds import Split
 
 KINDS = (PretrainConfig.__name__, NavigationConfig.__name__)
@@ -50,8 +52,23 @@ def with_steps(config: Any, steps: int) -> Any:
     return dataclasses.replace(config, updates=steps)
 
 
-def evaluate(path: Path, episodes: int, seed: int, world: str = "", split: Split = "test") -> dict[str, Any]:
-    """What `surefoot evaluate` prints of a run: of a navigator its scores, of a base how well it sees."""
+def evaluate(
+    path: Path,
+    episodes: int,
+    seed: int,
+    world: str = "",
+    split: Split = "test",
+    simulator: Simulator | None = None,
+) -> dict[str, Any]:
+    """What `surefoot evaluate` prints of a run: of a navigator its scores, of a base how well it sees.
+
+    simulator: a navigator's; None: the run's own. Raises SideError where it is given for anything else.
+    """
+    if simulator is not None and _kind(path) != KINDS[1]:
+        raise SideError(
+            f"--simulator {simulator} is for navigators, the runs of `surefoot train sidetuning`: "
+            f"{path} is none, evaluate it without --simulator"
+        )
     if _kind(path) == KINDS[0]:
         from agents.sidetuning.visual_base import read_about
 
@@ -59,7 +76,7 @@ def evaluate(path: Path, episodes: int, seed: int, world: str = "", split: Split
         return {"base_sha256": about["sha256"], **about["measured"]}
     from agents.sidetuning.navigate import evaluate_run
 
-    return evaluate_run(path, episodes, seed, world, split).summary()
+    return evaluate_run(path, episodes, seed, world, split, simulator).summary()
 
 
 def _train(config: Any, path: Path, *, resume: bool, quiet: bool) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from agents.sidetuning.policy_file import write_policy
 from agents.sidetuning.visual_base import VisualBase, load_base
 from envs.batch import Array
 from envs.files import write_durably
+from envs.habitat_nav import Simulator, make_nav
 from envs.pointnav import PointNav, PointNavConfig
 from envs.rover.worlds import Split
 
@@ -49,10 +51,13 @@ def train_navigator(
     """Trains to the end, or goes on from the newest checkpoint; writes summary.json and what was learnt.
 
     demos: folder that demonstrations are kept in; by default beside the run, so that runs share them.
-    Returns the summary. Raises RunStopped after Ctrl-C or SIGTERM, when all is saved.
+    Returns the summary. Raises RunStopped after Ctrl-C or SIGTERM, when all is saved, and HabitatMissingError
+    where Habitat is asked for and is not there.
     """
     path = Path(path)
     network = load_base(config.base)
+    if config.simulator == "habitat":  # whether it runs is seen before the run begins, not at its end
+        make_nav(config.simulator, _rooms(config, network, "test"), 1).close()
     with opened(path, config, config.seed, resume, tensorboard) as run, StopSignal() as stop:
         base = FrozenBase(network)
         if _expected_base(path, base.sha256) != base.sha256:
@@ -79,12 +84,17 @@ def load_navigator(path: Path | str) -> tuple[NavigationConfig, Any]:
 
 
 def evaluate_run(
-    path: Path | str, episodes: int, seed: int = 0, world: str = "", split: Split = "test"
+    path: Path | str,
+    episodes: int,
+    seed: int = 0,
+    world: str = "",
+    split: Split = "test",
+    simulator: Simulator | None = None,
 ) -> NavigationScores:
-    """A finished run's navigator on trips of a world, by default its own."""
+    """A finished run's navigator on trips of a world, in a simulator; both by default its own."""
     config, policy = load_navigator(path)
     rooms = _rooms(config, side_model(policy).base, split, world)
-    return evaluate_navigator(decider(policy), rooms, episodes, seed)
+    return evaluate_navigator(decider(policy), rooms, episodes, seed, simulator=simulator or config.simulator)
 
 
 def watched_trips(scores: NavigationScores) -> list[dict[str, Any]]:
@@ -153,10 +163,10 @@ def _reinforce(
     schedule = Schedule(
         f"{config.method}, PPO", updates, config.log_rows, config.evaluations, config.checkpoints
     )
-    spent = run_job(job, run, schedule, stop, quiet)
-    job.choose()
-    examples = {name: x[:PARITY] for name, x in job.inner.nav.observe().items()}
-    job.close()
+    with closing(job):
+        spent = run_job(job, run, schedule, stop, quiet)
+        job.choose()
+        examples = {name: x[:PARITY] for name, x in job.inner.nav.observe().items()}
     return _finish(config, run, base, job.policy, {"steps": config.ppo.steps}, examples, spent)
 
 
@@ -181,7 +191,9 @@ def _finish(
     policy_file, difference = export_sb3({config.name: _plain(config, base, policy)}, examples)
     write_policy(run.path / MODEL, policy_file)
     rooms = _rooms(config, base.module, "test")
-    scores = evaluate_navigator(decider(policy), rooms, config.episodes, watched=SHOWN)
+    scores = evaluate_navigator(
+        decider(policy), rooms, config.episodes, watched=SHOWN, simulator=config.simulator
+    )
     write_json(run.path / TRIPS_FILE, watched_trips(scores))
     counted = count_parameters(model, "policy")
     last = {key: x for row in run.metrics() for key, x in row.items() if key.startswith("side/")}
@@ -190,6 +202,7 @@ def _finish(
         "how": config.how,
         "method": config.method,
         "world": config.world,
+        "simulator": config.simulator,
         "seed": config.seed,
         **learnt,
         "test": scores.summary(),

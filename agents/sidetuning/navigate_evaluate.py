@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 
 import numpy as np
 
 from agents.sidetuning.demos import trips_of
-from envs.batch import Array
-from envs.pointnav import PointNav, PointNavConfig
+from envs.batch import Array, usable_cores
+from envs.habitat_nav import Nav, Simulator, make_nav
+from envs.pointnav import PointNavConfig
 
 Decide = Callable[[Mapping[str, Array]], Array]
 """observations {name: (N, ...)} to probabilities of the actions, (N, actions)"""
 TOGETHER = 8
-"""trips that go on at a time"""
+"""trips that go on at a time; in Habitat, where each has a process, one a core"""
 
 
 @dataclass(frozen=True)
@@ -50,18 +52,27 @@ def evaluate_navigator(
     seed: int = 0,
     sample: bool = True,
     watched: int = 0,
+    simulator: Simulator = "plain",
 ) -> NavigationScores:
     """The first `episodes` trips of the configuration's worlds, in an order of the seed's.
 
     watched: of how many of them, the first, the ways are kept. sample: actions are drawn, as the authors'
-    evaluation does; else the likeliest. A trip's draws depend on its number alone. Raises ValueError for more
-    episodes than there are trips.
+    evaluation does; else the likeliest. A trip's draws depend on its number alone. simulator: "habitat" plays
+    the same trips in Habitat-Lab, whose measures are then given. Raises ValueError for more episodes than
+    there are trips, HabitatMissingError where there is no Habitat.
     """
     trips = trips_of(config, seed)
     if not 1 <= episodes <= len(trips):
         raise ValueError(f"{config.split} has {len(trips)} trips, {episodes} episodes are asked for")
-    count = min(TOGETHER, episodes)
-    nav = PointNav(config, count, seed, threads=1)
+    together = TOGETHER if simulator == "plain" else min(TOGETHER, usable_cores())
+    with closing(make_nav(simulator, config, min(together, episodes), seed)) as nav:
+        return _play(nav, decide, trips[:episodes], seed, sample, watched)
+
+
+def _play(
+    nav: Nav, decide: Decide, trips: list[tuple[int, int]], seed: int, sample: bool, watched: int
+) -> NavigationScores:
+    count, episodes = nav.num_envs, len(trips)
     number = np.arange(count)
     draws = [_draws(seed, k) for k in range(count)]
     steps, bumps = np.zeros(count), np.zeros(count)
@@ -96,12 +107,10 @@ def evaluate_navigator(
                 for name, seen in nav.observe([i]).items():
                     observations[name][i] = seen[0]
                 upcoming += 1
-    nav.close()
     table = np.array([rows[k] for k in range(episodes)])
     spl, collisions, lengths, distance = table[:, 1:].T
     ways = tuple(np.array(track) for track in tracks)
-    done = tuple(trips[:episodes])
-    return NavigationScores(table[:, 0] > 0, spl, collisions, lengths, distance, done, ways)
+    return NavigationScores(table[:, 0] > 0, spl, collisions, lengths, distance, tuple(trips), ways)
 
 
 def _choose(chances: Array, rng: np.random.Generator | None) -> int:

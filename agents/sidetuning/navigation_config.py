@@ -108,6 +108,10 @@ class NavigationConfig:
     stop: bool = True
     """whether the navigator must say that it is there; False: its episode ends at the goal by itself, as the
     authors' environment does"""
+    simulator: Literal["plain", "habitat"] = "plain"
+    """where PPO learns and the end is measured: our own world, or Habitat-Lab over it (`make habitat`).
+    Demonstrations are always of our own world, which shows the same pictures: imitation is only measured in
+    Habitat"""
     steps: int = 200
     """of an episode"""
     episodes: int = 40

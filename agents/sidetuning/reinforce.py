@@ -20,14 +20,15 @@ from agents.sidetuning.loop import load_optimizer, optimizer_state
 from agents.sidetuning.navigation_config import NavigationConfig
 from agents.sidetuning.navigator import IMAGE, floats, merge_metrics, policy_options, side_model
 from envs.batch import Array
-from envs.pointnav import PointNav, PointNavConfig
+from envs.habitat_nav import Simulator, make_nav
+from envs.pointnav import PointNavConfig
 
 
 class PointNavVecEnv(VecEnv):
-    """Many PointNav agents as stable-baselines3 knows environments."""
+    """Many PointNav agents, of our own world or in Habitat-Lab, as stable-baselines3 knows environments."""
 
-    def __init__(self, config: PointNavConfig, n: int, seed: int) -> None:
-        self.nav = PointNav(config, n, seed, threads=1)
+    def __init__(self, config: PointNavConfig, n: int, seed: int, simulator: Simulator = "plain") -> None:
+        self.nav = make_nav(simulator, config, n, seed)
         # The learner counts actions from 0, whether there is one to stop or not.
         super().__init__(n, self.nav.observation_space, spaces.Discrete(int(self.nav.action_space.n)))
         self.ended: list[dict[str, float]] = []
@@ -95,7 +96,7 @@ class Reinforcement:
     def __init__(self, config: NavigationConfig, base: FrozenBase, rooms: PointNavConfig) -> None:
         self.config, ppo = config, config.ppo
         torch.manual_seed(config.seed)
-        self.inner = PointNavVecEnv(rooms, ppo.environments, config.seed)
+        self.inner = PointNavVecEnv(rooms, ppo.environments, config.seed, config.simulator)
         self.env = BakedBaseVecEnv(self.inner, base, IMAGE, _taps(base, config))
         self.learner = PPO(
             "MultiInputPolicy",

@@ -85,10 +85,11 @@ def verdict(results: Results) -> str:
     """One or two sentences, from the numbers alone."""
     test, measured = results.summary.get("test"), results.summary.get("measured")
     if isinstance(test, dict):
+        habitat = " of Habitat-Lab" if results.summary.get("simulator") == "habitat" else ""
         return (
             f"On {test.get('episodes')} trips in layouts that nobody trained on, in "
-            f"{results.config.get('world')} rooms, it arrived in {_percent(test.get('success'))}, at "
-            f"{_percent(test.get('spl'))} SPL: success weighed by how direct the way was."
+            f"{results.config.get('world')} rooms{habitat}, it arrived in "
+            f"{_percent(test.get('success'))}, at {_percent(test.get('spl'))} SPL: success weighed by how direct the way was."
         )
     if isinstance(measured, dict):
         return "Measured on pictures of layouts that it never saw. Navigators beside it see what it sees."

@@ -13,7 +13,9 @@ guard's first zero command, at a random moment of the guard's period. A trial co
 command after the target is not zero. Where the guard itself is killed or stopped, it is the simulated base
 that stops. partition: the planner lives in a network namespace of its own, and its link goes down; disk full:
 guard and planner log to a file system without a free byte; both need root (unshare), else they are left out.
---realtime: guard and sensors with real-time priority.
+--realtime: guard and sensors with real-time priority. Several such commands on one machine are several robots
+on it: Linux then stops all real-time work for 50 ms when it took 95 % of a second, but for
+`sysctl kernel.sched_rt_runtime_us=-1`.
 """
 
 from __future__ import annotations
@@ -54,9 +56,9 @@ LATER = 2.0
 HELPER = str(Path(__file__).parent.parent / "robot_ros.py")
 INSIDE = "SUREFOOT_BENCH_STOP_INSIDE"
 """set in the process that has namespaces of its own"""
-CALM = ("chrt", "--other", "0")
-"""begins a process without its parent's real-time priority: importing takes a second, in which others must
-have their turn"""
+CALM = ("setsid", "chrt", "--other", "0")
+"""Begins a process in a session of its own: Linux continues stopped processes of a group whose shell ends. And
+without its parent's real-time priority: importing takes a second, in which others must have their turn"""
 LINK, PEER = "stop0", "stop1"
 PROFILE = """<?xml version="1.0" encoding="UTF-8" ?>
 <profiles xmlns="http://www.eprosima.com/XMLSchemas/fastRTPS_Profiles">
