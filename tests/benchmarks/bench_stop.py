@@ -57,7 +57,7 @@ HELPER = str(Path(__file__).parent.parent / "robot_ros.py")
 INSIDE = "SUREFOOT_BENCH_STOP_INSIDE"
 """set in the process that has namespaces of its own"""
 CALM = ("setsid", "chrt", "--other", "0")
-"""Begins a process in a session of its own: Linux continues stopped processes of a group whose shell ends. And
+"""Begins a process in a session of its own, as Linux continues stopped ones of a group whose shell ends, and
 without its parent's real-time priority: importing takes a second, in which others must have their turn"""
 LINK, PEER = "stop0", "stop1"
 PROFILE = """<?xml version="1.0" encoding="UTF-8" ?>
