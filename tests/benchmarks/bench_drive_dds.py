@@ -5,7 +5,7 @@
 
 Simulated world, guard and driver are three processes, with the shipped time-outs, camera 640x480 at 30 Hz,
 IMU 100 Hz, odometry 50 Hz, lidar 10 Hz. Guard and driver live through all trips, as on a robot; the world is
-begun anew for each. Trips are those of bench_badgr_claims.py, with its first predictor and preferences, so the
+begun anew for each. Trips are those of bench_badgr_claims.py, with its first predictor and preferences: the
 same trips without ROS stand beside them where that has driven them. A trip that is over is kept in --out:
 stopped, the same command goes on with the next.
 
