@@ -209,7 +209,7 @@ def causes(bench: Bench) -> dict[str, tuple[Callable[[], None], Callable[[], Non
 @contextmanager
 def flood(bench: Bench, senders: int) -> Iterator[None]:
     """Processes that send thousands of messages a second on a topic that the guard hears."""
-    command = [sys.executable, HELPER, "flood"]
+    command = [*CALM, sys.executable, HELPER, "flood"]
     with ExitStack() as open_:
         for k in range(senders):
             open_.enter_context(HELP["Program"](command, bench.env, bench.folder / f"flood{k}.log"))
