@@ -40,6 +40,8 @@ class Sizes:
     updates: int = 1000
     episodes: int = 60
     stop: bool = False
+    trail: bool = False
+    """whether they see where they have been: with it, a blind policy arrives as often as one that sees"""
     frames: int = 6000
     base_steps: int = 1500
     height: int = 24
@@ -107,7 +109,7 @@ class Cells:
         sizes = self.sizes
         return NavigationConfig(
             base=str(self.base()), world=world or sizes.world, method=method, demos=demos, seed=seed,
-            demo_seed=seed, stop=sizes.stop, updates=sizes.updates, episodes=sizes.episodes,
+            demo_seed=seed, stop=sizes.stop, trail=sizes.trail, updates=sizes.updates, episodes=sizes.episodes,
             evaluations=min(10, sizes.updates), checkpoints=min(4, sizes.updates),
         )  # fmt: skip
 
