@@ -109,8 +109,8 @@ class Cells:
         sizes = self.sizes
         return NavigationConfig(
             base=str(self.base()), world=world or sizes.world, method=method, demos=demos, seed=seed,
-            demo_seed=seed, stop=sizes.stop, trail=sizes.trail, updates=sizes.updates, episodes=sizes.episodes,
-            evaluations=min(10, sizes.updates), checkpoints=min(4, sizes.updates),
+            demo_seed=seed, stop=sizes.stop, trail=sizes.trail, updates=sizes.updates,
+            episodes=sizes.episodes, evaluations=min(10, sizes.updates), checkpoints=min(4, sizes.updates),
         )  # fmt: skip
 
     def navigator(self, method: str, demos: int, seed: int) -> Path:
