@@ -89,7 +89,8 @@ def verdict(results: Results) -> str:
         return (
             f"On {test.get('episodes')} trips in layouts that nobody trained on, in "
             f"{results.config.get('world')} rooms{habitat}, it arrived in "
-            f"{_percent(test.get('success'))}, at {_percent(test.get('spl'))} SPL: success weighed by how direct the way was."
+            f"{_percent(test.get('success'))}, at {_percent(test.get('spl'))} SPL: success weighed by how "
+            "direct the way was."
         )
     if isinstance(measured, dict):
         return "Measured on pictures of layouts that it never saw. Navigators beside it see what it sees."
