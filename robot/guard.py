@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import time
 from collections import deque
 from collections.abc import Sequence
@@ -72,7 +73,7 @@ class Guard:
                 self._hear_until(due)
                 now = time.monotonic()
                 self._late.append(max(now - due, 0.0))
-                self._send(self._gate.decide(now, time.time()))
+                self._send(self._gate.decide(now, time.time()), now)
                 due = self._gate.next_deadline(now)
                 self._look_around(now)
         finally:
@@ -92,8 +93,8 @@ class Guard:
     def _hurry(self) -> None:
         self._urgent = True
 
-    def _send(self, decision: Decision) -> None:
-        self._publish(decision.command)
+    def _send(self, decision: Decision, decided: float) -> None:
+        self._publish(decision.command, decided)
         self._last = decision
         state = {"armed": decision.armed, "reason": decision.reason, "estop": self._gate.estop}
         before, self._said = self._said, state
@@ -108,11 +109,18 @@ class Guard:
         else:
             log.warning("guard: disarmed: %s", decision.reason)
 
-    def _publish(self, command: Command) -> None:
+    def _publish(self, command: Command, decided: float = math.inf) -> None:
+        """decided: s of the steady clock. Where this process was held up since then, zero is sent: what was
+        decided is old, and the next decision will say that it was late."""
+        message = self._message(command)
+        if time.monotonic() - decided > self._gate.config.timeouts.guard:
+            message = self._message(STOP)
+        self._command.publish(message)
+
+    def _message(self, command: Command) -> Any:
         if self._gate.config.base.stamped:
-            self._command.publish(to_messages.twist_stamped(command, time.time()))
-        else:
-            self._command.publish(to_messages.twist(command))
+            return to_messages.twist_stamped(command, time.time())
+        return to_messages.twist(command)
 
     def _answer(self, request: Any, response: Any) -> Any:
         """guard/arm: true arms, false disarms; the response says why not."""

@@ -202,6 +202,29 @@ def test_sigterm_says_zero_last_and_ends_well(world: tuple[Any, Any]) -> None:
     assert "SIGTERM, stopping" in guard.said()
 
 
+def test_a_command_that_was_held_up_before_it_was_sent_becomes_zero(tmp_path: Path) -> None:
+    """As when the process is stopped between deciding and sending, and goes on a minute later."""
+    from geometry_msgs.msg import Twist
+
+    from robot.guard import Guard
+    from robot.node import RosNode, command_qos
+    from robot.safety import Command
+
+    with HELP["in_domain"](HELP["own_domain"](), tmp_path):
+        ros, heard = RosNode("guard"), []
+        try:
+            guard = Guard(ros, CONFIG)
+            ros.node.create_subscription(Twist, "cmd_vel", lambda m: heard.append(m.linear.x), command_qos())
+            ros.wait_for(lambda: ros.node.count_subscribers("cmd_vel") == 1, 60.0, "the topic")
+            for decided, sent in ((time.monotonic(), 0.5), (time.monotonic() - 60.0, 0.0)):
+                heard.clear()
+                guard._publish(Command(0.5, 0.0), decided)
+                ros.wait_for(lambda: heard, 60.0, "the command")
+                assert heard == [sent]
+        finally:
+            ros.close()
+
+
 def test_without_any_sensor_it_says_which_topic_is_missing(tmp_path: Path) -> None:
     with (
         HELP["in_domain"](HELP["own_domain"](), tmp_path) as env,

@@ -447,8 +447,8 @@ def main() -> None:
     print(
         json.dumps(
             {
-                "claims_passed": sum(checked.values()),
-                "claims_failed": len(checked) - sum(checked.values()),
+                "claims_passed": int(sum(checked.values())),
+                "claims_failed": int(len(checked) - sum(checked.values())),
                 "side_accuracy": round(by_name["side alpha, random"]["accuracy"], 2),
                 "side_logit_change": by_name["side alpha, random"]["logit_change"],
                 "finetune_forgetting": round(by_name["fine-tuning, sequential"]["forgetting"], 2),

@@ -78,11 +78,21 @@ def patience() -> Iterator[None]:
                     raise
             time.sleep(0.5)
 
+    connect = services.get_node_to_connect_for_driver
+
+    def get_node_to_connect_for_driver(*where: Any, **filters: Any) -> Any:
+        """The head, as on a machine with one node: Ray looks through the processes, and overlooks some."""
+        deadline = time.monotonic() + START_SECONDS
+        while not (found := connect(*where, **filters)).is_head_node and time.monotonic() < deadline:
+            time.sleep(0.5)
+        return found
+
     services.get_node = get_node
+    services.get_node_to_connect_for_driver = get_node_to_connect_for_driver
     try:
         yield
     finally:
-        services.get_node = ask
+        services.get_node, services.get_node_to_connect_for_driver = ask, connect
         for name, value in before.items():
             os.environ.pop(name) if value is None else os.environ.update({name: value})
 
