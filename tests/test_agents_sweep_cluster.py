@@ -30,6 +30,13 @@ if any("default_worker" in word for word in sys.orig_argv):
     time.time = lambda now=time.time: now() - 3600
 """
 
+OTHER = """
+import importlib.metadata, sys
+if any("default_worker" in word for word in sys.orig_argv):
+    version = importlib.metadata.version
+    importlib.metadata.version = lambda name: "9.9.9" if name == "surefoot" else version(name)
+"""
+
 
 def sleeping(count: int, seconds: float = 0.5) -> list[Task]:
     return [Task(str(n), "subprocess:run", {"args": ["sleep", str(seconds)]}) for n in range(count)]
@@ -54,9 +61,7 @@ def test_work_is_spread_and_a_node_that_goes_loses_nothing(nodes: list[Any]) -> 
 
 
 def test_a_node_with_another_version_is_refused_with_both(nodes: list[Any], tmp_path: Path) -> None:
-    info = tmp_path / "surefoot-9.9.9.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: surefoot\nVersion: 9.9.9\n")
+    (tmp_path / "sitecustomize.py").write_text(OTHER)
     other = nodes[0].add(env_vars={"PYTHONPATH": str(tmp_path)})
     try:
         with pytest.raises(VersionMismatchError) as refused:
