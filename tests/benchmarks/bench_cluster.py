@@ -125,7 +125,8 @@ def compare_drives(address: str, folder: Path, units: int, trouble: Callable[[],
     finish(begin("-c", DRIVE, "", str(folder / "local"), str(units)))
     far = folder / "cluster"
     words = ("-c", DRIVE, address, str(far), str(units))
-    nodes = json.loads(interrupted(words, lambda: lines(far / "drives.jsonl") >= 1, trouble))
+    said = interrupted(words, lambda: lines(far / "drives.jsonl") >= 1, trouble)
+    nodes = json.loads(said.splitlines()[-1])  # Ray, too, may say something
     found = []
     for name in ("local", "cluster"):
         with EpisodeDataset(folder / name, read_only=True) as dataset:
