@@ -111,7 +111,7 @@ class Guard:
 
     def _publish(self, command: Command, decided: float = math.inf) -> None:
         """decided: s of the steady clock. Where this process was held up since then, zero is sent: what was
-        decided is old, and the next decision will say that it was late."""
+        decided is old; the next decision is made of what is known then."""
         message = self._message(command)
         if time.monotonic() - decided > self._gate.config.timeouts.guard:
             message = self._message(STOP)

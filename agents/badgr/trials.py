@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -128,6 +128,30 @@ def _begin(
         seats[i] = _Seat(batch, i, number, make_agent(batch, i, number))
 
 
+def outcome_of(
+    truth: Mapping[str, Any], track: Sequence[Array], dt: float, longest: float, said: Outcome | None = None
+) -> Outcome | None:
+    """How a trip ended with the decision that `truth` tells of; None: it goes on.
+
+    track: (2,) m, from the start to where it is now, dt s apart. longest: s that a trip may take. said: how
+    the agent itself says that it ended, which counts where nothing happened to it.
+    """
+    if truth["tilt"] > TIPPED:
+        return "tipped"
+    for name in ("collision", "stuck", "outside", "reached"):
+        if truth[name]:
+            outcome: Outcome = name
+            return outcome
+    if said is not None:
+        return said
+    window = round(REFUSAL_SECONDS / dt)
+    if len(track) > window:
+        recent = np.asarray(track[-window - 1 :])
+        if np.linalg.norm(recent - recent[0], axis=1).max() < REFUSAL_WAY:
+            return "refused"
+    return "timeout" if (len(track) - 1) * dt >= longest else None
+
+
 class _Seat:
     """One rover on one trip."""
 
@@ -154,24 +178,11 @@ class _Seat:
         self.rough += float(truth["roughness"])
         self.closest = min(self.closest, float(truth["goal_distance"]))
         halt: Halt | None = getattr(self.agent, "halt", None)
-        outcome = self._outcome(truth, halt, longest)
-        return None if outcome is None else self._trial(outcome, halt)
-
-    def _outcome(self, truth: dict[str, Any], halt: Halt | None, longest: float) -> Outcome | None:
-        if truth["tilt"] > TIPPED:
-            return "tipped"
-        for name in ("collision", "stuck", "outside", "reached"):
-            if truth[name]:
-                outcome: Outcome = name
-                return outcome
+        said: Outcome | None = None
         if halt is not None and halt.is_final:
-            return "missed" if halt.kind == "arrived" else "refused"
-        window = round(REFUSAL_SECONDS / self.batch.dt)
-        if len(self.track) > window:
-            recent = np.asarray(self.track[-window - 1 :])
-            if np.linalg.norm(recent - recent[0], axis=1).max() < REFUSAL_WAY:
-                return "refused"
-        return "timeout" if len(self.took) * self.batch.dt >= longest else None
+            said = "missed" if halt.kind == "arrived" else "refused"
+        outcome = outcome_of(truth, self.track, self.batch.dt, longest, said)
+        return None if outcome is None else self._trial(outcome, halt)
 
     def _trial(self, outcome: Outcome, halt: Halt | None) -> Trial:
         steps = len(self.took)

@@ -9,7 +9,8 @@ begun anew for each. Trips are those of bench_badgr_claims.py, with its first pr
 same trips without ROS stand beside them where that has driven them. A trip that is over is kept in --out:
 stopped, the same command goes on with the next.
 
-    tick      ms of observing and planning, over all ticks; age: of the picture when its action was wished for
+    tick      ms of observing and planning, over the ticks of this call; age: of the picture when its
+              action was wished for
     stops     how often the guard stopped it on the way, and why; it is armed again at once
     slope     MB an hour, of a line through the second half of the memory
 """
@@ -36,9 +37,8 @@ from typing import Any
 import numpy as np
 from cluster_nodes import memory_below
 
-from agents.badgr.trials import REFUSAL_SECONDS, REFUSAL_WAY, trip_of
+from agents.badgr.trials import outcome_of, trip_of
 from envs.rover.physics import DECISION
-from envs.rover.robot import TIPPED
 from envs.rover.rovers import RoverConfig
 from robot.config import RobotConfig
 from robot.drive import Driver
@@ -126,26 +126,17 @@ class Judge:
     """Takes in the truth of each decision from arming on."""
 
     def __init__(self) -> None:
-        self.track: list[tuple[float, float]] = []
+        self.track: list[np.ndarray] = []
         self.rough = self.smooth = self.path = 0.0
 
     def take(self, truth: dict[str, Any]) -> str:
         """The outcome, if that was the end."""
-        self.track.append(tuple(truth["position"]))
+        self.track.append(np.array(truth["position"]))
         way = float(truth["distance"]) if np.isfinite(truth["distance"]) else 0.0
         self.path += way
         self.smooth += way * (not truth["bumpy"])
         self.rough += truth["roughness"]
-        if truth["tilt"] > TIPPED:
-            return "tipped"
-        for name in ("collision", "stuck", "outside", "reached"):
-            if truth[name]:
-                return name
-        window = round(REFUSAL_SECONDS / DECISION)
-        recent = np.array(self.track[-window - 1 :])
-        if len(self.track) > window and np.linalg.norm(recent - recent[0], axis=1).max() < REFUSAL_WAY:
-            return "refused"
-        return "timeout" if len(self.track) * DECISION >= LONGEST else ""
+        return outcome_of(truth, self.track, DECISION, LONGEST) or ""
 
 
 class Loop:
@@ -308,6 +299,9 @@ def judged(trips: list[Trip]) -> dict[str, Any]:
                 row["outcome"] == "reached" and trip.outcome != "reached"
                 for row, trip in zip(rows, both, strict=True)
             ),
+            "outcomes_over_dds_and_in_process": dict(
+                Counter(f"{trip.outcome}, {row['outcome']}" for row, trip in zip(rows, both, strict=True))
+            ),
             "roughness_in_process": round(float(np.mean([row["roughness"] for row in rows])), 4),
         }
     return found
@@ -325,11 +319,12 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="one trip")
     options = parser.parse_args()
     print(f"{platform.machine()}, {os.cpu_count()} cores, load before {os.getloadavg()[0]:.1f}")
-    options.out.mkdir(parents=True, exist_ok=True)
-    kept = options.out / "trips.jsonl"
-    trips = [Trip(**json.loads(line)) for line in kept.read_text().splitlines()] if kept.exists() else []
     with tempfile.TemporaryDirectory() as name, ExitStack() as open_:
         folder = Path(name)
+        out = folder if options.quick else options.out  # a quick trip is not one of the results
+        out.mkdir(parents=True, exist_ok=True)
+        kept = out / "trips.jsonl"
+        trips = [Trip(**json.loads(line)) for line in kept.read_text().splitlines()] if kept.exists() else []
         model = options.model if options.model.exists() else untrained(folder)
         loop, end = Loop(open_, folder, model, options.realtime), time.monotonic() + 60 * options.minutes
         while time.monotonic() < end:
