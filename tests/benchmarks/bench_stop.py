@@ -60,15 +60,20 @@ CALM = ("setsid", "chrt", "--other", "0")
 """Begins a process in a session of its own, as Linux continues stopped ones of a group whose shell ends, and
 without its parent's real-time priority: importing takes a second, in which others must have their turn"""
 LINK, PEER = "stop0", "stop1"
-PROFILE = """<?xml version="1.0" encoding="UTF-8" ?>
-<profiles xmlns="http://www.eprosima.com/XMLSchemas/fastRTPS_Profiles">
-  <participant profile_name="bench" is_default_profile="true"><rtps><builtin><discovery_config>
-    <leaseDuration><sec>2</sec></leaseDuration>
-    <leaseAnnouncement><sec>0</sec><nanosec>500000000</nanosec></leaseAnnouncement>
-  </discovery_config></builtin></rtps></participant>
-</profiles>
-"""
+PROFILE = Path(__file__).parents[2] / "launch" / "config" / "fastdds.xml"
+LEASE = """<builtin><discovery_config>
+      <leaseDuration><sec>2</sec></leaseDuration>
+      <leaseAnnouncement><sec>0</sec><nanosec>500000000</nanosec></leaseAnnouncement>
+    </discovery_config></builtin>"""
 """Whoever was killed is forgotten after 2 s in place of 20: only the wait between two trials is shorter"""
+
+
+def profile(network_only: bool) -> str:
+    """The shipped one with a shorter lease; without shared memory for who is on another machine's network."""
+    shipped = PROFILE.read_text(encoding="utf-8")
+    if network_only:
+        shipped = shipped.replace("<transport_id>large_shared_memory</transport_id>\n        ", "")
+    return shipped.replace("<rtps>", f"<rtps>{LEASE}", 1)
 
 
 class Bench:
@@ -369,11 +374,12 @@ def in_namespaces(open_: ExitStack, env: dict[str, str], words: Any, journal: Jo
     if words.only in PARTITION and journal.missing(PARTITION, trials):
         folder = Path(open_.enter_context(tempfile.TemporaryDirectory()))
         # Across the wire, and nobody else is in this network.
-        env.update(ROS_AUTOMATIC_DISCOVERY_RANGE="SUBNET", FASTDDS_BUILTIN_TRANSPORTS="UDPv4")
-        os.environ.update({name: env[name] for name in env if name.startswith(("ROS_", "FASTDDS"))})
+        env["ROS_AUTOMATIC_DISCOVERY_RANGE"] = os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "SUBNET"
+        Path(env["FASTRTPS_DEFAULT_PROFILES_FILE"]).write_text(profile(network_only=True))
         bench = Bench(env, folder, words.realtime, partition=True)
         run(bench, journal, PARTITION, trials, lambda: switch(False), lambda: switch(True))
         bench.close()
+        Path(env["FASTRTPS_DEFAULT_PROFILES_FILE"]).write_text(profile(network_only=False))
     if words.only in FULL and journal.missing(FULL, trials):
         folder = Path(tempfile.mkdtemp())
         subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "none", str(folder)], check=True)
@@ -433,9 +439,9 @@ def main() -> None:
     journal = Journal(words.out, words.realtime)
     with ExitStack() as open_:
         folder = Path(open_.enter_context(tempfile.TemporaryDirectory()))
-        profile = folder / "profile.xml"
-        profile.write_text(PROFILE)
-        os.environ["FASTRTPS_DEFAULT_PROFILES_FILE"] = str(profile)
+        file = folder / "fastdds.xml"
+        file.write_text(profile(network_only=False))
+        os.environ["FASTRTPS_DEFAULT_PROFILES_FILE"] = str(file)
         env = open_.enter_context(HELP["in_domain"](HELP["own_domain"](), folder))
         if inside:
             in_namespaces(open_, env, words, journal, trials)
