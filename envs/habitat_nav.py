@@ -13,7 +13,7 @@ from envs.batch import Array
 from envs.habitat import Observation
 from envs.habitat_batch import HabitatBatch
 from envs.habitat_config import SENSORS, HabitatConfig
-from envs.pointnav import NavStep, PointNav, PointNavConfig, spaces_of
+from envs.pointnav import NavStep, PointNav, PointNavConfig, begun_anew, spaces_of
 from envs.pointnav_trail import Trail
 from envs.rover.worlds import SPLITS, TRIPS, Split, make_world
 
@@ -47,8 +47,7 @@ class HabitatNav:
     def reset(self, seed: int | None = None) -> Observation:
         """Starts every agent anew."""
         seen = self._batch.reset(seed)
-        for i in range(self.num_envs):
-            self._begin(i, _of(seen, i))
+        self._begin_all(np.arange(self.num_envs), seen)
         return self.observe()
 
     def start(self, i: int, index: int, trip: int) -> None:
@@ -68,16 +67,10 @@ class HabitatNav:
         for i in range(self.num_envs):
             self._see(i, _of(last, i))
         self._trail.add(self.poses[:, :2])
-        observations, final = self.observe(), None
         ended = np.flatnonzero(step.terminated | step.truncated)
-        if len(ended):
-            final = observations
-            for i in ended.tolist():
-                self._begin(i, _of(step.observations, i))
-            fresh = self.observe(ended)
-            observations = {name: seen.copy() for name, seen in final.items()}
-            for name, seen in fresh.items():
-                observations[name][ended] = seen
+        observations, final = begun_anew(
+            self.observe(), ended, lambda ids: self._begin_all(ids, step.observations), self.observe
+        )
         measures = step.infos
         infos = {
             "success": measures["success"] > 0,
@@ -107,14 +100,17 @@ class HabitatNav:
     def set_state(self, state: Mapping[str, Any]) -> Observation:
         """Goes back to a state, by making the episodes' moves again; gives its observations."""
         seen = self._batch.set_state(state["batch"])
-        for i in range(self.num_envs):
-            self._begin(i, _of(seen, i))
+        self._begin_all(np.arange(self.num_envs), seen)
         self._trail.set_state(state["trail"])
         return self.observe()
 
     def close(self) -> None:
         """Ends the processes. Any number of times."""
         self._batch.close()
+
+    def _begin_all(self, ids: Array, seen: Observation) -> None:
+        for i in ids.tolist():
+            self._begin(i, _of(seen, i))
 
     def _begin(self, i: int, seen: Observation) -> None:
         """Agent i is in the episode that its process has begun."""

@@ -8,7 +8,7 @@ to 8 % longer than the very shortest; the spl of a path is capped at 1.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -69,6 +69,22 @@ class PointNavConfig:
             raise ValueError(f"{self.split} has worlds 0 to {len(SPLITS[self.split]) - 1}, got {wrong}")
         if self.width < 8 or self.height < 8 or self.steps < 1 or not self.success_radius > 0:
             raise ValueError("PointNav needs images of 8 x 8 at least, steps >= 1 and success_radius > 0")
+
+
+def begun_anew(
+    seen: dict[str, Array],
+    ended: Array,
+    begin: Callable[[Array], None],
+    observe: Callable[[Array], dict[str, Array]],
+) -> tuple[dict[str, Array], dict[str, Array] | None]:
+    """Begins the agents anew that ended; gives what all see then, and, if any ended, what all saw before."""
+    if not len(ended):
+        return seen, None
+    begin(ended)
+    observations = {name: images.copy() for name, images in seen.items()}
+    for name, images in observe(ended).items():
+        observations[name][ended] = images
+    return observations, seen
 
 
 def spaces_of(config: PointNavConfig) -> tuple[spaces.Dict, spaces.Discrete]:
@@ -166,15 +182,8 @@ class PointNav:
         truncated = (self._elapsed >= config.steps) & ~said
         spl = np.where(success, self._first / np.maximum(np.maximum(self._path, self._first), 1e-9), 0.0)
         infos = {"success": success, "collision": collision, "distance": self._left.copy(), "spl": spl}
-        observations, final = self.observe(), None
         ended = np.flatnonzero(said | truncated)
-        if len(ended):
-            final = observations
-            self._restart(ended)
-            fresh = self.observe(ended)
-            observations = {name: seen.copy() for name, seen in final.items()}
-            for name, seen in fresh.items():
-                observations[name][ended] = seen
+        observations, final = begun_anew(self.observe(), ended, self._restart, self.observe)
         return NavStep(observations, rewards, said, truncated, final, infos)
 
     def observe(self, ids: Sequence[int] | Array | None = None) -> dict[str, Array]:
