@@ -15,7 +15,7 @@ LDCONFIG := $(shell command -v ldconfig || echo /sbin/ldconfig)
 WORKERS ?= auto
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-cluster lint format bench doctor habitat try-habitat lock system chromium postgres frontend clean
+.PHONY: help demo test test-cluster lint format bench doctor habitat try-habitat colcon try-colcon lock system chromium postgres frontend clean
 
 help:
 	@echo "make demo     install, then learn a reward from simulated comparisons: $(RUN_DIR)/report.html"
@@ -83,6 +83,18 @@ $(HABITAT)/.$(HABITAT_LAB):
 try-habitat:
 	@$(MAKE) --no-print-directory habitat || echo "Habitat-Lab could not be installed: its tests will be skipped"
 
+# colcon wants an old setuptools: its own environment, in which the test builds the package in launch/.
+COLCON := .venv-colcon
+colcon: $(COLCON)/.colcon
+$(COLCON)/.colcon:
+	test -x $(COLCON)/bin/python || $(PYTHON) -m venv $(COLCON)
+	$(COLCON)/bin/python -m pip install --quiet "colcon-core==0.21.3" "colcon-ros==0.5.0" "colcon-python-setup-py==0.2.9" \
+	  "colcon-package-information==0.4.1" "colcon-recursive-crawl==0.2.3" "setuptools<80"
+	touch $@
+
+try-colcon:
+	@$(MAKE) --no-print-directory colcon || echo "colcon could not be installed: its test will be skipped"
+
 # Off-screen rendering needs a GL library from the system; without the right to install it, say which.
 system:
 	@$(LDCONFIG) -p | grep -q libEGL.so.1 && $(LDCONFIG) -p | grep -q libEGL_mesa \
@@ -108,7 +120,7 @@ apt:
 demo: $(BIN)/.train system
 	$(BIN)/surefoot demo --run $(RUN_DIR)
 
-test: $(BIN)/.dev system chromium postgres try-habitat
+test: $(BIN)/.dev system chromium postgres try-habitat try-colcon
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 test-cluster: $(BIN)/.cluster

@@ -1,6 +1,7 @@
 """The launch files and the small ament package around them."""
 
 import ast
+import os
 import shutil
 import subprocess
 import sys
@@ -13,6 +14,8 @@ from robot.config import RobotConfig
 
 LAUNCH = Path(__file__).parent.parent / "launch"
 FILES = sorted(LAUNCH.glob("*.launch.py"))
+OWN_COLCON = LAUNCH.parent / ".venv-colcon" / "bin" / "colcon"
+COLCON = str(OWN_COLCON) if OWN_COLCON.exists() else shutil.which("colcon")
 
 
 def test_launch_files_import_only_what_ros_has() -> None:
@@ -65,14 +68,30 @@ def test_it_installs_every_file_beside_the_launch_files(tmp_path: Path) -> None:
     assert "surefoot_bringup/package.xml" in installed
 
 
-@pytest.mark.skipif(shutil.which("colcon") is None, reason="colcon is not installed")
-def test_colcon_builds_it(tmp_path: Path) -> None:
+@pytest.mark.skipif(COLCON is None, reason="colcon is not installed: make colcon")
+def test_colcon_builds_a_workspace_whose_command_is_surefoot(tmp_path: Path) -> None:
+    assert COLCON is not None
     shutil.copytree(LAUNCH, tmp_path / "src" / "launch", ignore=shutil.ignore_patterns("__pycache__"))
     ran = subprocess.run(
-        ["colcon", "build"], cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False
+        [COLCON, "build"], cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False
     )
     assert ran.returncode == 0, ran.stderr
-    assert (tmp_path / "install/surefoot_bringup/lib/surefoot_bringup/surefoot").is_file()
+    prefix = tmp_path / "install" / "surefoot_bringup"
+    assert (prefix / "share/ament_index/resource_index/packages/surefoot_bringup").is_file()
+    built = {path.name for path in (prefix / "share/surefoot_bringup/launch").glob("*.py")}
+    assert built == {path.name for path in FILES}
+    # `ros2 run` begins this file, in the Python that surefoot is installed in; only that one has both here.
+    packages = next(prefix.glob("lib/python3*/site-packages"))
+    said = subprocess.run(
+        [sys.executable, str(prefix / "lib/surefoot_bringup/surefoot"), "robot", "--help"],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(packages), str(LAUNCH.parent)])},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert said.returncode == 0, said.stderr
+    assert "guard" in said.stdout
 
 
 def test_ros_loads_them() -> None:
