@@ -107,6 +107,7 @@ class Reinforcement:
             n_epochs=ppo.epochs,
             gamma=ppo.gamma,
             ent_coef=ppo.entropy,
+            vf_coef=ppo.value,
             clip_range=ppo.clip,
             policy_kwargs=policy_options(base, config.adapter, config.hidden),
             seed=config.seed,

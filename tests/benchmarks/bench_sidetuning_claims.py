@@ -103,6 +103,9 @@ def imitation(cells: Cells) -> list[Claim]:
 def reinforcement(cells: Cells) -> list[Claim]:
     """PPO without demonstrations: the area under the curve of success, its first quarter, the end."""
     learning = cells.learning
+    for seed in range(learning.seeds):  # one after another: when it is stopped, whole seeds are there
+        for method in learning.methods:
+            cells.learner(method, seed)
     areas, early = {}, {}
     print(f"\n| PPO, {learning.steps:,} steps | success in training, % | its first quarter | test SPL, % |")
     print("|---|---|---|---|")
@@ -283,6 +286,7 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder that all runs are kept in")
     parser.add_argument("--only", nargs="+", choices=tuple(GROUPS), default=list(GROUPS))
     parser.add_argument("--seeds", type=int, default=FULL.seeds)
+    parser.add_argument("--learning-seeds", type=int, help="of R, where it is not --seeds")
     options = parser.parse_args()
     torch.set_num_threads(1)
     print(f"{platform.machine()}, {os.cpu_count()} cores, Python {sys.version.split()[0]}, 1 thread")
@@ -292,7 +296,7 @@ def main() -> None:
         return
     sizes = replace(FULL, seeds=options.seeds)
     print(f"sizes: {sizes}")
-    learning = replace(LEARNING, seeds=options.seeds)
+    learning = replace(LEARNING, seeds=options.learning_seeds or options.seeds)
     report(Cells(options.results, sizes, learning, only_stored=options.stored), options.only)
 
 

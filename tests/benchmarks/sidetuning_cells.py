@@ -55,9 +55,9 @@ class LearningSizes:
 
     methods: tuple[str, ...] = (
         *("blind", "features", "scratch", "finetune", "side-zero"),
-        *("side", "side-fixed", "side-scheduled", "side-only"),
+        *("side", "side-fixed", "side-scheduled"),
     )
-    steps: int = 100_000
+    steps: int = 60_000
     seeds: int = 5
     rows: int = 25
     """points of a curve"""
