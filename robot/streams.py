@@ -27,6 +27,8 @@ Array = NDArray[Any]
 
 KEPT = 500
 """samples of IMU and odometry"""
+LATE_FIX = 1.0
+"""s that a receiver may take for a fix: one that comes so late is still news"""
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,8 @@ class Streams:
         self._pose = np.zeros(3)
         self._lidar = np.full(BEAMS, LIDAR_FARTHEST, np.float32)
         self._fix = np.zeros(2)
+        self._told_fix: float | None = None
+        """of when the fix was that the observation before this one had"""
         self._ground_speed: deque[_Sample] = deque(maxlen=KEPT)
 
     def missing(self) -> list[str]:
@@ -148,7 +152,6 @@ class Streams:
     def observation(self, now: float) -> dict[str, Array]:
         """In new memory. Raises MessageError for a picture that cannot be used."""
         pose = self._pose if self._start is None else _seen_from(self._start, self._pose)
-        fix_age = now - (self.streams["position"].time or 0.0)
         seen = {
             "image": resized(self._picture(), self.image),
             "lidar": self._lidar.copy(),
@@ -157,13 +160,20 @@ class Streams:
             "odometry": pose.astype(np.float32),
             "odometry_velocity": self._mean(self._wheels).astype(np.float32),
             "gps": self._fix.copy(),
-            # In whole decisions, as the simulated rover counts: 0 is a fix since the last one.
-            "gps_age": np.array([max(fix_age, 0.0) // self.dt * self.dt], np.float32),
+            "gps_age": np.array([self._fix_age(now)], np.float32),
             "gps_velocity": self._velocity().astype(np.float32),
             "compass": np.array([self._compass], np.float32),
             "goal": np.array(self._goal_in_metres()),
         }
         return {**seen, **self._told_by_odometry()} if self.by_odometry else seen
+
+    def _fix_age(self, now: float) -> float:
+        """s in whole decisions, as the simulated rover counts: 0 once for each fix, however late it came."""
+        taken = self.streams["position"].time or 0.0
+        age = max(now - taken, 0.0)
+        news = taken != self._told_fix and age < LATE_FIX
+        self._told_fix = taken
+        return 0.0 if news else max(age // self.dt * self.dt, self.dt)
 
     def _goal_in_metres(self) -> tuple[float, float]:
         if self.route is None or self.frame is None:

@@ -132,6 +132,13 @@ def test_a_random_walk_stays_within_the_fence_by_gps(seed: int) -> None:
     assert np.ptp(places, axis=0).min() > 12  # and it uses the place
 
 
+def test_the_first_fix_after_a_robot_was_carried_counts_in_full() -> None:
+    localizer = Localizer(FenceConfig(), DT)
+    localizer.update(seen() | {"gps": np.array([60.0, 0.0]), "gps_age": np.array([5.0])})
+    where, _ = localizer.update(seen() | {"gps": np.zeros(2), "gps_age": np.zeros(1)})
+    np.testing.assert_array_equal(where, np.zeros(2))
+
+
 def test_the_place_is_known_better_than_a_fix() -> None:
     rng, errors = np.random.default_rng(0), []
     localizer, place = Localizer(FenceConfig(), DT), np.zeros(2)

@@ -141,6 +141,25 @@ def test_with_a_path_odometry_tells_the_place_and_no_gps_is_needed() -> None:
     np.testing.assert_allclose(seen["gps_velocity"], [0.0, 0.5], atol=1e-6)
 
 
+def test_each_fix_is_news_once_however_late_it_came() -> None:
+    """A receiver takes its time: by its stamp alone no fix would be from since the last decision."""
+    streams, decisions = Streams(RobotConfig(), (96, 128), 0.25), np.arange(0.0, 6.0, 0.25)
+    reading = OdometryReading(np.zeros(3), 0.0, 0.0, 0.0, 0.0)
+    streams.hear_odometry(reading, 0.0)
+    ages = []
+    for now in decisions:
+        second = np.floor(now + 0.5 - 0.3)  # a fix a second, 0.3 s late
+        if second >= 1:
+            streams.hear_fix((47.0, 8.0))
+            streams.streams["position"].time = second - 0.5
+        ages.append(float(streams.observation(now)["gps_age"][0]))
+    heard = np.array(ages[4:])
+    assert (heard == 0).sum() == 5
+    np.testing.assert_array_equal(heard[:9], [0, 0.75, 1.0, 1.25, 0, 0.75, 1.0, 1.25, 0])
+    ages = [float(streams.observation(now)["gps_age"][0]) for now in (9.0, 9.1, 40.0)]
+    assert ages == [4.5, 4.5, 35.5], "it is not new again when it is only old"
+
+
 def test_a_goal_beyond_the_guards_fence_is_named() -> None:
     streams = Streams(RobotConfig(), (96, 128), 0.25)
     streams.hear_fix((47.0, 8.0))
@@ -150,6 +169,26 @@ def test_a_goal_beyond_the_guards_fence_is_named() -> None:
     assert "are latitude and longitude swapped" in str(streams.beyond(100.0))
     streams.route = Route([(47.0001, 8.0)])
     assert streams.beyond(100.0) is None
+
+
+def test_it_sets_out_with_a_fix_of_its_own_trip() -> None:
+    """Of a robot that was carried 60 m, GPS's last word is of where it was."""
+    trip = Trip()
+    seen = {
+        "gps": np.array([60.0, 0.0]), "gps_age": np.array([5.0]), "gps_velocity": np.zeros(2),
+        "compass": np.zeros(1), "odometry_velocity": np.zeros(2), "imu_angular_velocity": np.zeros((5, 3)),
+        "goal": np.array([10.0, 0.0]),
+    }  # fmt: skip
+    assert trip.look(seen) is None
+    assert trip.halt is not None
+    assert not trip.halt.is_final
+    assert trip.halt.words == "there was no GPS fix yet since it set out: waiting for one"
+    leg = trip.look({**seen, "gps": np.zeros(2), "gps_age": np.zeros(1)})
+    assert leg is not None
+    assert trip.halt is None
+    np.testing.assert_allclose(leg.goal, [10.0, 0.0], atol=0.01)
+    trip.reset()
+    assert trip.look(seen) is None, "it may have been carried again"
 
 
 def test_another_goal_counts_progress_anew_and_wakes_no_arrival() -> None:

@@ -71,11 +71,13 @@ class Bearing:
 
     def __init__(self, config: BearingConfig | None = None) -> None:
         self.config = config or BearingConfig()
+        self.is_fixed = False
+        """whether there was a fix in this trip: an older one may be of where the robot was carried from"""
         self.reset()
 
     def reset(self) -> None:
         """A new trip."""
-        self._begun = False
+        self._begun = self.is_fixed = False
 
     def update(self, observation: Mapping[str, Array]) -> Whereabouts:
         """The newest estimate. observation: the finite STREAMS."""
@@ -84,10 +86,14 @@ class Bearing:
         else:
             self._turn(observation)
             self._move(observation)
-        if not self._begun or float(observation["gps_age"][0]) < self.config.dt / 2:
+        if float(observation["gps_age"][0]) < self.config.dt / 2 or self._sets_out_with(observation):
+            self.is_fixed = True
             self._fix(np.asarray(observation["gps"], np.float64))
         self._begun = True
         return Whereabouts(self._state[0].copy(), self._heading, self._reckoned.copy())
+
+    def _sets_out_with(self, observation: Mapping[str, Array]) -> bool:
+        return not self._begun and self._heard(observation)
 
     def _begin(self, observation: Mapping[str, Array]) -> None:
         c = self.config

@@ -34,23 +34,26 @@ class Localizer:
 
     def __init__(self, config: FenceConfig, dt: float) -> None:
         self._config, self._dt = config, dt
-        self._place: Array | None = None
         self._heading = 0.0
+        self.reset()
 
     def reset(self) -> None:
-        self._place = None
+        self._place: Array | None = None
+        self._fixed = False
 
     def update(self, observation: Mapping[str, Array]) -> tuple[Array, float]:
         """The newest estimate. observation: gps, gps_age, gps_velocity, compass, imu_angular_velocity."""
         fix = np.asarray(observation["gps"], np.float64)
         compass = float(observation["compass"][0])
+        c, news = self._config, float(observation["gps_age"][0]) < self._dt / 2
         if self._place is None:
-            self._place, self._heading = fix, compass
+            self._place, self._heading, self._fixed = fix, compass, news
             return self._place, self._heading
-        c = self._config
         self._place = self._place + self._dt * np.asarray(observation["gps_velocity"], np.float64)
-        if float(observation["gps_age"][0]) < self._dt / 2:
-            self._place = self._place + c.trust_fix * (fix - self._place)
+        if news:
+            # An old fix may be of where it was carried from: the first new one counts in full.
+            self._place = self._place + (c.trust_fix if self._fixed else 1.0) * (fix - self._place)
+            self._fixed = True
         turned = self._dt * float(np.mean(observation["imu_angular_velocity"][:, 2]))
         ahead = self._heading + turned
         self._heading = wrapped(ahead + c.trust_compass * wrapped(compass - ahead))

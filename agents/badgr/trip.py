@@ -115,8 +115,11 @@ class Trip:
         if trouble is not None:
             self.halt = Halt("blind", trouble)
             return None
-        self.halt = None
         here = self._bearing.update(observation)
+        if not self._bearing.is_fixed:
+            self.halt = Halt("blind", "there was no GPS fix yet since it set out: waiting for one")
+            return None
+        self.halt = None
         goal = np.asarray(observation["goal"] if self.goal is None else self.goal, np.float64)
         if self._last_goal is not None and np.linalg.norm(goal - self._last_goal) > self.config.another_goal:
             self._begin_leg()
