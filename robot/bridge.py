@@ -316,6 +316,11 @@ class RosRobot:
             log.info("driver: goals were given when it was started: what %s says is not followed", topic)
         return not self._is_given
 
+    @property
+    def armed_at(self) -> float | None:
+        """When it was armed, s of the guard's clock: another number, another arming. None: not armed."""
+        return float(self.guard.get("armed_at") or 0.0) if self.guard["armed"] else None
+
     def _hear_guard(self, message: Any) -> None:
         self.guard = json.loads(message.data)
 

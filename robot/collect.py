@@ -115,6 +115,7 @@ class Collector:
         self._rescues: Counter[str] = Counter()
         self._manoeuvres: Counter[str] = Counter()
         self._said = ""
+        self._armed_at: float | None = None
         node, config = robot.ros.node, robot.config
         self._teller = Teller(node)
         self._arming = node.create_client(SetBool, "guard/arm")
@@ -146,9 +147,17 @@ class Collector:
         except (TimeoutError, MessageError) as error:
             self._rest(f"waits: {error}")
             return
-        if not self.robot.guard["armed"]:
+        if self.robot.armed_at is None:
             self._agent = None
             self._rest(f"waits: {self.robot.guard['reason']}; `surefoot robot arm` lets it drive")
+            return
+        if self._agent is not None and self.robot.armed_at != self._armed_at:
+            self._agent = None
+            self._rest("was disarmed and armed again while a sensor was silent")
+            return
+        self._armed_at = self.robot.armed_at
+        if self._agent is None and self._fence_is_unsure(seen):
+            self._rest("waits: the fence needs a new GPS fix of where it stands")
             return
         if self._agent is None:
             self._agent = self._new_agent(np.asarray(seen["gps"], np.float64))
@@ -157,6 +166,9 @@ class Collector:
         else:
             self._take_in(seen)
         self._drive(seen)
+
+    def _fence_is_unsure(self, seen: Any) -> bool:
+        return self.options.fence > 0 and float(seen["gps_age"][0]) > self.robot.config.timeouts.position
 
     def _drive(self, seen: Any) -> None:
         assert self._agent is not None

@@ -110,7 +110,7 @@ class Driver:
         self._silences: Counter[str] = Counter()
         self._said = ""
         self._next_report = 0.0
-        self._was_armed = False
+        self._armed_at: float | None = None
         self._frame = ""
         self._arrived = ""
         node = robot.ros.node
@@ -197,12 +197,13 @@ class Driver:
             self._arrived = route.source if near else ""
 
     def _is_armed(self) -> bool:
-        armed = bool(self.robot.guard["armed"])
-        if armed and not self._was_armed:
+        at = self.robot.armed_at
+        # Nobody looked at the guard while a sensor was silent: it may have been disarmed and armed meanwhile.
+        if at is not None and at != self._armed_at:
             self.agent.reset()  # it may have been carried elsewhere
             self.robot.restart()
-        self._was_armed = armed
-        return armed
+            self._armed_at = at
+        return at is not None
 
     def _rest(self) -> None:
         self._publish(time.monotonic())

@@ -69,6 +69,8 @@ class Gate:
     intruders: str = ""
     """who else publishes where the guard must be alone"""
     armed: bool = False
+    armed_at: float = math.nan
+    """s of the steady clock"""
     latched: str = "not armed yet"
     """why it is not armed"""
     speed: float = 0.0
@@ -114,6 +116,7 @@ class Gate:
             self.latched = wait
             return wait
         self.armed, self.latched, self._start = True, "", self.place
+        self.armed_at = now
         return None
 
     def disarm(self, why: str) -> None:

@@ -96,7 +96,13 @@ class Guard:
     def _send(self, decision: Decision, decided: float) -> None:
         self._publish(decision.command, decided)
         self._last = decision
-        state = {"armed": decision.armed, "reason": decision.reason, "estop": self._gate.estop}
+        state = {
+            "armed": decision.armed,
+            "reason": decision.reason,
+            "estop": self._gate.estop,
+            # Tells two armings apart for who missed what was between them.
+            "armed_at": round(self._gate.armed_at, 3) if decision.armed else None,
+        }
         before, self._said = self._said, state
         if before == state:
             return
