@@ -28,6 +28,7 @@ import numpy as np
 import torch
 from sidetuning_cells import FULL, LEARNING, QUICK, QUICK_LEARNING, Cells, MissingError, digest_of
 
+from agents.sidetuning.base_config import BaseNetwork
 from agents.sidetuning.demos import gather_demos
 from agents.sidetuning.frozen import FrozenBase
 from agents.sidetuning.imitate import Imitation
@@ -37,10 +38,11 @@ from agents.sidetuning.navigation_config import NAVIGATORS
 from agents.sidetuning.navigator import logits, prepared, side_model
 from agents.sidetuning.policy_agent import SideTunedAgent
 from agents.sidetuning.pretrain import gather, readout_errors
-from agents.sidetuning.visual_base import load_base, load_readouts
+from agents.sidetuning.visual_base import VisualBase, load_base, load_readouts
 from envs.pointnav import PointNav
 
 CHOSEN = "side-zero"
+WIDTHS = (1, 4)
 RESULTS = Path(__file__).resolve().parents[2] / "runs" / "bench" / "sidetuning-claims"
 
 
@@ -225,6 +227,7 @@ def cost(cells: Cells) -> list[Claim]:
             f"| {method} | {new:,} ({100 * row['share']:.1f}) | {row['bytes']:,} | {row['step']:.2f} "
             f"| {row['act']:.3f} |"
         )
+    by_size_of_base(cells, updates)
     cheapest = min(rows[m]["step"] for m in ("lora", "adapter", "finetune"))
     return [
         Claim("C1 cheap to train", "an update beside baked features takes less than LoRA, adapters, tuning",
@@ -232,6 +235,51 @@ def cost(cells: Cells) -> list[Claim]:
         Claim("C2 small", "at most 10 % of the base's parameters", f"{100 * rows[CHOSEN]['share']:.1f} %",
               rows[CHOSEN]["share"] <= 0.10),
     ]  # fmt: skip
+
+
+def by_size_of_base(cells: Cells, updates: int) -> None:
+    """What an update takes beside wider bases, of random weights: costs do not depend on what they learnt."""
+    sizes, n = cells.sizes, min(cells.sizes.demos)
+    print(
+        "\n| update | " + " | ".join(f"base {wide} times as wide: CPU ms / MB kept" for wide in WIDTHS) + " |"
+    )
+    print(f"|---|{'---|' * len(WIDTHS)}")
+    for method, baked in (
+        (CHOSEN, True),
+        (CHOSEN, False),
+        ("lora", True),
+        ("adapter", True),
+        ("finetune", True),
+    ):
+        config = replace(cells.config(method, n, 0), updates=updates)
+        rooms = config.rooms("train", sizes.height, sizes.width)
+        demos = gather_demos(rooms, n, 0, config.demo_noise, cells.folder / "demos")
+        nav, shown = PointNav(rooms, 1), []
+        for wide in WIDTHS:
+            a, b, c = (wide * width for width in BaseNetwork().channels)
+            base = FrozenBase(VisualBase(BaseNetwork(sizes.height, sizes.width, (a, b, c))))
+            job = Imitation(config, base, nav.observation_space, nav.action_space, demos)
+            if not baked:
+                given, wanted = job.learnt
+                job.learnt = {name: given[name] for name in nav.observation_space.spaces}, wanted
+            kept = megabytes_kept(partial(job.train, 0))
+            shown.append(f"{median_ms([partial(job.train, k) for k in range(updates)]):.1f} / {kept:.1f}")
+        print(f"| {method}{'' if baked else ', base run each time'} | {' | '.join(shown)} |")
+
+
+def megabytes_kept(update: Callable[[], Any]) -> float:
+    """Of activations that an update keeps for its gradients: what its memory grows with."""
+    stored: dict[int, int] = {}
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        if tensor.device.type == "cpu" and not isinstance(tensor, torch.nn.Parameter):
+            storage = tensor.untyped_storage()
+            stored[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        update()
+    return sum(stored.values()) / 1e6
 
 
 def median_ms(calls: list[Callable[[], Any]]) -> float:
