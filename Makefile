@@ -157,4 +157,4 @@ frontend:
 	cd $(FRONTEND) && npm ci --ignore-scripts --no-progress && npm run check && npm test && npm run build
 
 clean:
-	rm -rf $(VENV) $(HABITAT) build *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(HABITAT) $(COLCON) build *.egg-info .pytest_cache .mypy_cache .ruff_cache

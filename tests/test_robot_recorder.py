@@ -407,6 +407,7 @@ def arm(robot: Any) -> None:
     finally:
         asking.close()
     wait(lambda: robot.guard["armed"], "the guard to be armed")
+    assert 0 < (robot.armed_at or 0) <= time.monotonic(), "each arming has its own moment"
 
 
 def drive(robot: Any, steps: int) -> tuple[Episode, np.ndarray, np.ndarray]:

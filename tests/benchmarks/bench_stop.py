@@ -72,7 +72,10 @@ def profile(network_only: bool) -> str:
     """The shipped one with a shorter lease; without shared memory for who is on another machine's network."""
     shipped = PROFILE.read_text(encoding="utf-8")
     if network_only:
-        shipped = shipped.replace("<transport_id>large_shared_memory</transport_id>\n        ", "")
+        # Its first mention is the transport itself, the second one its use.
+        shipped, found, rest = shipped.rpartition("<transport_id>large_shared_memory</transport_id>")
+        assert found, f"{PROFILE} names another shared memory"
+        shipped += rest
     return shipped.replace("<rtps>", f"<rtps>{LEASE}", 1)
 
 
