@@ -24,12 +24,16 @@ def generate_launch_description():
     shadow = PythonExpression(
         ["'--shadow' if '", LaunchConfiguration("shadow"), "' == 'true' else '--no-shadow'"]
     )
+    back_off = PythonExpression(
+        ["'--back-off' if '", LaunchConfiguration("back_off"), "' == 'true' else '--no-back-off'"]
+    )
     return LaunchDescription(
         [
             DeclareLaunchArgument("model", description="exported event predictor"),
             DeclareLaunchArgument("goal", default_value="", description="latitude,longitude; or the topics'"),
             DeclareLaunchArgument("route", default_value="", description="file of goals: YAML or GeoJSON"),
             DeclareLaunchArgument("shadow", default_value="false", description="true: do not drive"),
+            DeclareLaunchArgument("back_off", default_value="true", description="from what holds it"),
             DeclareLaunchArgument(
                 "config", default_value=[configs, "/robot.yaml"], description="parameters of the robot"
             ),
@@ -69,6 +73,7 @@ def generate_launch_description():
                     # "None" is how the command line says that there is no file.
                     ["--route=", PythonExpression(["'", LaunchConfiguration("route"), "' or 'None'"])],
                     shadow,
+                    back_off,
                 ],
                 name="driver",
                 namespace=LaunchConfiguration("namespace"),

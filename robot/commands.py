@@ -168,6 +168,7 @@ def drive(
     speed: float = 0.8,
     seconds: float = float("inf"),
     threads: int = 1,
+    back_off: bool = True,
     collision: float = 1.0,
     goal_weight: float = 0.5,
     bumpy: float = 0.5,
@@ -189,6 +190,7 @@ def drive(
         speed: m/s.
         seconds: End after so many seconds.
         threads: Threads of the predictor on the CPU.
+        back_off: Back up 0.6 m and turn away where the guard holds it before an obstacle; else stand.
         collision: Weight of collisions.
         goal_weight: Weight of the direction to the goal.
         bumpy: Weight of bumpy ground.
@@ -211,6 +213,7 @@ def drive(
         PlannerConfig(candidates=candidates, speed=speed),
         seconds,
         threads,
+        back_off,
     )
     print(json.dumps(asdict(run_drive(_read(config), options, _ros()))))
 
@@ -225,6 +228,7 @@ def navigate(
     step_seconds: float = 0.5,
     seconds: float = float("inf"),
     threads: int = 1,
+    back_off: bool = True,
 ) -> None:
     """Drive to a goal indoors by a side-tuned policy; prints a report as JSON at the end.
 
@@ -242,6 +246,7 @@ def navigate(
         step_seconds: How long a step of 0.25 m or 10 degrees lasts; fewer drive faster.
         seconds: End after so many seconds.
         threads: Threads of the policy on the CPU.
+        back_off: Back up 0.6 m and turn away where the guard holds it before an obstacle; else stand.
     """
     import json
     from dataclasses import asdict
@@ -249,7 +254,9 @@ def navigate(
     from robot.navigate import NavigateOptions, run_navigate
 
     _log()
-    options = NavigateOptions(policies, adapter, _route(goal, route), shadow, step_seconds, seconds, threads)
+    options = NavigateOptions(
+        policies, adapter, _route(goal, route), shadow, step_seconds, seconds, threads, back_off
+    )
     print(json.dumps(asdict(run_navigate(_read(config), options, _ros()))))
 
 

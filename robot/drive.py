@@ -1,6 +1,7 @@
 """`surefoot drive`: the event predictor and its planner drive the robot to a goal, one decision a tick.
 
-The guard must be armed for anything to move. While a sensor is silent or the robot is disarmed, wishes are
+The guard must be armed for anything to move. Where it holds the robot before an obstacle that the plan did
+not see, the robot backs off (`back_off`). While a sensor is silent or the robot is disarmed, wishes are
 zero; what it does and why is printed, and on /diagnostics. With shadow it predicts and plans, and wishes
 nothing but zero: a person drives with the joystick.
 """
@@ -23,6 +24,7 @@ from agents.badgr.prediction import Plan
 from agents.badgr.reward import Preferences
 from agents.badgr.trip import Halt, Leg
 from robot import to_messages
+from robot.back_off import BackOff
 from robot.bridge import RosRobot
 from robot.config import ConfigError, RobotConfig
 from robot.messages import MessageError
@@ -52,6 +54,8 @@ class DriveOptions:
     """after which it ends"""
     threads: int = 1
     """of the CPU provider"""
+    back_off: bool = True
+    """from what the guard holds it before"""
 
 
 @dataclass
@@ -70,6 +74,8 @@ class DriveReport:
     """of the picture, when its action was wished for"""
     frame_age_ms_p99: float = 0.0
     driving_seconds: float = 0.0
+    back_offs: int = 0
+    """how often it backed off from what the guard held it before"""
     silences: dict[str, int] = field(default_factory=dict)
     goals: tuple[int, int] = (0, 0)
     """which of how many it was on its way to at the end"""
@@ -100,11 +106,20 @@ class Driver:
     work, ages: s that the last ticks took, and how old their pictures were.
     """
 
-    def __init__(self, robot: RosRobot, agent: GoalAgent, provider: str, *, shadow: bool = False) -> None:
+    def __init__(
+        self,
+        robot: RosRobot,
+        agent: GoalAgent,
+        provider: str,
+        *,
+        shadow: bool = False,
+        back_off: bool = True,
+    ) -> None:
         from diagnostic_msgs.msg import DiagnosticArray
 
         self.robot, self.agent, self.shadow = robot, agent, shadow
         self.report = DriveReport(provider)
+        self._back_off = BackOff(robot.dt) if back_off and not shadow else None
         self.work: deque[float] = deque(maxlen=20_000)
         self.ages: deque[float] = deque(maxlen=20_000)
         self._silences: Counter[str] = Counter()
@@ -165,16 +180,38 @@ class Driver:
         self.report.ticks += 1
         self.report.late += self.work[-1] > self.robot.dt
         self.report.driving_seconds += self.robot.dt
-        halt, hold = self.agent.halt, self.robot.guard["reason"]
-        if halt is not None and halt.kind == "blind" and (why := self.robot.position_trouble()):
-            halt = Halt("blind", f"{halt.words}; {why}")
-        self._say(f"stands: {halt.words}" if halt else f"held by the guard: {hold}" if hold else "drives")
+        freeing = self._free(action, seen)
+        if freeing is not None:
+            action = freeing
+        self._say(self._words())
         self._publish(time.monotonic())
         route = self.robot.route
         waypoint = route.progress if route is not None else (1, 1)
         self._teller.tell(self._said, action, self.agent.plan, self.agent.leg, waypoint)
         self._go_on(route)
         self.robot.act(np.zeros(2, np.float32) if self.shadow else action)
+
+    def _free(self, action: NDArray[Any], seen: Mapping[str, Any]) -> NDArray[Any] | None:
+        """An action in place of the agent's, while the robot backs off."""
+        back_off = self._back_off
+        if back_off is None:
+            return None
+        if self.agent.halt is not None:
+            back_off.reset()
+            return None
+        freeing = back_off.step(action, self.robot.guard["reason"], seen)
+        self.report.back_offs = back_off.count
+        return freeing
+
+    def _words(self) -> str:
+        """What it does, for people."""
+        halt, hold = self.agent.halt, self.robot.guard["reason"]
+        if halt is not None:
+            why = self.robot.position_trouble() if halt.kind == "blind" else None
+            return f"stands: {halt.words}; {why}" if why else f"stands: {halt.words}"
+        if self._back_off is not None and self._back_off.phase is not None:
+            return f"backs off: {'backwards' if self._back_off.phase == 'back' else 'turns'}"
+        return f"held by the guard: {hold}" if hold else "drives"
 
     def _expect_one_frame(self) -> None:
         """Where the robot was by GPS says nothing about where it is by odometry."""
@@ -206,6 +243,8 @@ class Driver:
         return at is not None
 
     def _rest(self) -> None:
+        if self._back_off is not None:
+            self._back_off.reset()
         self._publish(time.monotonic())
         self._teller.tell(self._said, np.zeros(2, np.float32))
         self.robot.act(np.zeros(2, np.float32))
@@ -273,7 +312,10 @@ def run_drive(config: RobotConfig, options: DriveOptions, arguments: Sequence[st
         with RosRobot(
             config, image=spec.image[:2], dt=spec.step_seconds, route=options.route, ros=ros
         ) as robot:
-            return Driver(robot, agent, predictor.provider, shadow=options.shadow).run(options.seconds)
+            driver = Driver(
+                robot, agent, predictor.provider, shadow=options.shadow, back_off=options.back_off
+            )
+            return driver.run(options.seconds)
 
 
 def _check_limits(config: RobotConfig, options: DriveOptions) -> None:

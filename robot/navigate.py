@@ -43,6 +43,7 @@ class NavigateOptions:
     step_seconds: float = 0.5
     seconds: float = float("inf")
     threads: int = 1
+    back_off: bool = True
 
 
 def load_policies(paths: Sequence[Path], threads: int = 1) -> SideTunedAgent:
@@ -75,7 +76,8 @@ def run_navigate(config: RobotConfig, options: NavigateOptions, arguments: Seque
         with RosRobot(
             config, image=agent.image, dt=options.step_seconds, route=options.route, ros=ros
         ) as robot:
-            return Driver(robot, agent, provider, shadow=options.shadow).run(options.seconds)
+            driver = Driver(robot, agent, provider, shadow=options.shadow, back_off=options.back_off)
+            return driver.run(options.seconds)
 
 
 def declare_adapter(node: Any, policy: SideTunedAgent) -> None:

@@ -16,6 +16,8 @@ CLOCK_SLACK = 0.05
 """s; a message may be this much younger than `now`, which was read before it came in"""
 STANDSTILL = 0.05
 """m/s; below this measured speed is noise of the odometry"""
+AHEAD, BEHIND = "obstacle ahead", "obstacle behind"
+"""how the reasons begin for which an armed robot is held"""
 
 
 @dataclass(frozen=True)
@@ -179,9 +181,9 @@ def _blocked(state: SafetyState, config: RobotConfig) -> str | None:
     forwards = state.wish.speed > 0 or state.speed > STANDSTILL
     backwards = state.wish.speed < 0 or state.speed < -STANDSTILL
     for side, moving, distance in (
-        ("ahead", forwards, state.obstacle_ahead),
-        ("behind", backwards, state.obstacle_behind),
+        (AHEAD, forwards, state.obstacle_ahead),
+        (BEHIND, backwards, state.obstacle_behind),
     ):
         if moving and not distance > needed:
-            return f"obstacle {side}: {distance:.2f} m away, {needed:.2f} m must be free"
+            return f"{side}: {distance:.2f} m away, {needed:.2f} m must be free"
     return None
