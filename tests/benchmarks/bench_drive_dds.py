@@ -12,6 +12,7 @@ stopped, the same command goes on with the next.
     tick      ms of observing and planning, over the ticks of this call; age: of the picture when its
               action was wished for
     stops     how often the guard stopped it on the way, and why; it is armed again at once
+    back_offs how often the driver backed off from what the guard held it before
     slope     MB an hour, of a line through the second half of the memory
 """
 
@@ -99,7 +100,8 @@ def tell(driver: Driver, out: Path) -> None:
             print("goal", flush=True)
         if time.monotonic() > kept + 2.0:
             kept = time.monotonic()
-            counts = {"late": driver.report.late, "waits": driver.robot.waits}
+            report = driver.report
+            counts = {"late": report.late, "waits": driver.robot.waits, "back_offs": report.back_offs}
             with out.with_suffix(".new").open("wb") as file:
                 np.savez(file, work=list(driver.work), ages=list(driver.ages), **counts)
             out.with_suffix(".new").replace(out)
@@ -357,6 +359,7 @@ def main() -> None:
             "age_ms_50_99_999": percentiles(ticks["ages"]),
             "late": int(ticks["late"]),
             "waits": int(ticks["waits"]),
+            "back_offs": int(ticks["back_offs"]),
             "mb": {name: round(loop.memory[-1][1][name], 1) for name in ("guard", "driver")},
             "mb_per_hour": {name: round(slope(loop.memory, name), 1) for name in ("guard", "driver")},
             "load_after": round(os.getloadavg()[0], 1),

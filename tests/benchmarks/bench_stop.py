@@ -13,6 +13,8 @@ guard's first zero command, at a random moment of the guard's period. A trial co
 command after the target is not zero. Where the guard itself is killed or stopped, it is the simulated base
 that stops. partition: the planner lives in a network namespace of its own, and its link goes down; disk full:
 guard and planner log to a file system without a free byte; both need root (unshare), else they are left out.
+--set-clock: the machine's own clock jumps, by 5 s and back, and nothing else is measured; it needs root, and
+every other program of the machine sees the jumps too.
 --realtime: guard and sensors with real-time priority. Several such commands on one machine are several robots
 on it: Linux then stops all real-time work for 50 ms when it took 95 % of a second, but for
 `sysctl kernel.sched_rt_runtime_us=-1`.
@@ -94,6 +96,8 @@ class Bench:
         self.rig.silent.add("planner")
         self.rig.ros.node.destroy_publisher(self.rig.publishers.pop("planner"))
         self.sent: list[tuple[float, bool]] = []
+        self.jump = 0.0
+        """s by which the cause sets this machine's clock"""
         self.base = Base(self.config.base.timeout)
         self.rig.ros.node.create_subscription(Twist, self.config.topics.command, self._command, 50)
         self.start_guard()
@@ -133,15 +137,15 @@ class Bench:
         """
         self.sent.clear()
         cause()
-        began = time.time()
+        steady, began = time.monotonic(), time.time() - self.jump
         self.rig.pump(TARGET + AFTER)
-        late = time.time() - began
+        late = time.monotonic() - steady
         if late > TARGET + 2 * AFTER or not self._zeros(began):
             # The listener itself was held up, or the guard: what left in time may still be in the queue.
             with suppress(AssertionError):
                 self.rig.pump(lambda: bool(self._zeros(began)), LATER)
         # Whatever left before the cause does not count; this clock is that of DDS's stamps.
-        after = [(stamp, moving) for stamp, moving in self.sent if stamp >= began]
+        after = [(stamp, moving) for stamp, moving in self._told(began) if stamp >= began]
         last_moving = max((stamp for stamp, moving in after if moving), default=began)
         zeros = self._zeros(began)
         took = zeros[0] - began if zeros else float("inf")
@@ -155,8 +159,17 @@ class Bench:
 
     def _zeros(self, began: float) -> list[float]:
         """Stamps of the commands since then that were zero, and after which none was not."""
-        last_moving = max((stamp for stamp, moving in self.sent if moving), default=began)
-        return [stamp for stamp, moving in self.sent if not moving and stamp > max(last_moving, began)]
+        told = self._told(began)
+        last_moving = max((stamp for stamp, moving in told if moving), default=began)
+        return [stamp for stamp, moving in told if not moving and stamp > max(last_moving, began)]
+
+    def _told(self, began: float) -> list[tuple[float, bool]]:
+        """What was sent, with all stamps of the clock as it was before it jumped: a jump is longer than a
+        trial, so the nearer one of two is right."""
+        jumps = (0.0, -self.jump)
+        return [
+            (min((stamp + by for by in jumps), key=lambda s: abs(s - began)), m) for stamp, m in self.sent
+        ]
 
     def guard_is_alone(self) -> bool:
         return len(self.rig.ros.node.get_publishers_info_by_topic("cmd_vel")) == 1
@@ -212,6 +225,23 @@ def causes(bench: Bench) -> dict[str, tuple[Callable[[], None], Callable[[], Non
         "odometry's clock 1 h ahead": (set_clock(3600.0), set_clock(0.0)),
         "planner SIGKILL": (kill, revive),
     }
+
+
+def machine_clock(bench: Bench, seconds: float) -> tuple[Callable[[], None], Callable[[], None]]:
+    """The machine's own clock jumps, and back."""
+
+    def jump(by: float) -> None:
+        time.clock_settime(time.CLOCK_REALTIME, time.time() + by)
+
+    def cause() -> None:
+        jump(seconds)
+        bench.jump = seconds
+
+    def undo() -> None:
+        jump(-bench.jump)
+        bench.jump = 0.0
+
+    return cause, undo
 
 
 @contextmanager
@@ -368,6 +398,19 @@ def all_causes(bench: Bench, journal: Journal, trials: int, only: str) -> None:
             guard_dies(bench, journal, name, trials)
 
 
+CLOCK = {"the machine's clock 5 s ahead": 5.0, "the machine's clock 5 s back": -5.0}
+
+
+def clock_jumps(bench: Bench, journal: Journal, trials: int, only: str) -> None:
+    for name, seconds in CLOCK.items():
+        if only in name:
+            cause, undo = machine_clock(bench, seconds)
+            try:
+                run(bench, journal, name, trials, cause, undo)
+            finally:
+                undo()
+
+
 PARTITION, FULL = "planner behind a partition", "camera silent, disk full"
 
 
@@ -433,6 +476,7 @@ def main() -> None:
     parser.add_argument("--realtime", action="store_true")
     parser.add_argument("--only", default="", help="part of the causes' names")
     parser.add_argument("--out", type=Path, help="file of the trials, to go on with")
+    parser.add_argument("--set-clock", action="store_true", help="the machine's clock jumps; needs root")
     words = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("it was ended"))  # and ends its processes
     trials = 5 if words.quick else words.trials
@@ -455,12 +499,14 @@ def main() -> None:
                          "camera silent, guard overloaded: all cores busy",
                          "guard SIGSTOP (base stops)", "guard SIGKILL (base stops)"]
         )  # fmt: skip
-        if first:
+        if first or words.set_clock:
             bench = Bench(env, folder, words.realtime)
             open_.callback(bench.close)
-            all_causes(bench, journal, trials, words.only)
+            causes_of = clock_jumps if words.set_clock else all_causes
+            causes_of(bench, journal, trials, words.only)
         out = words.out or folder / "trials.jsonl"
-        journal = namespaces(journal, out, words, trials)
+        if not words.set_clock:
+            journal = namespaces(journal, out, words, trials)
     versions = f"Python {platform.python_version()}"
     print(f"{platform.machine()}, {os.cpu_count()} cores, load {load:.1f}, {versions}")
     print(f"{'cause':36} {'times':>5} {'p50 ms':>8} {'p99 ms':>8} {'worst':>8} {'>250':>5} missed again")
