@@ -10,7 +10,6 @@ from robot import messages
 from robot.gate import Gate, Stream
 from robot.messages import MessageError
 from robot.node import command_qos, sensor_qos, silence, state_qos
-from robot.obstacles import clearances
 
 
 class Ears:
@@ -98,8 +97,7 @@ class Ears:
         self._gate.hear_odometry(messages.odometry(message, topic))
 
     def _lidar(self, message: Any, topic: str) -> None:
-        gate = self._gate
-        gate.ahead, gate.behind = clearances(*messages.scan(message, topic), gate.config.body)
+        self._gate.hear_scan(*messages.scan(message, topic))
 
     def _picture(self, serialized: bytes) -> None:
         """Only its stamp: unpacking pictures would cost the guard ten times as much."""

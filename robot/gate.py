@@ -9,10 +9,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from robot.config import RobotConfig
 from robot.messages import ImuReading, MessageError, OdometryReading
-from robot.safety import STOP, Command, SafetyState, limit, reason_to_stop
+from robot.obstacles import clearance_on_arc, clearances, echoes
+from robot.safety import STOP, Command, SafetyState, limit, reason_to_stop, stopping_distance
+
+Array = NDArray[Any]
 
 CLOCK_JUMP = 0.1
 """s that the wall clock may move against the steady one between two decisions"""
@@ -79,6 +86,8 @@ class Gate:
     pitch: float = math.nan
     ahead: float = math.nan
     behind: float = math.nan
+    echoes: Array = field(default_factory=lambda: np.zeros((0, 2)))
+    """(n, 2) m forward and to the left, of the lidar"""
     _start: tuple[float, float] = (math.nan, math.nan)
     _sent: Command = STOP
     _sent_at: float = math.nan
@@ -107,6 +116,11 @@ class Gate:
     def hear_odometry(self, reading: OdometryReading) -> None:
         self.speed = reading.speed
         self.place = (float(reading.pose[0]), float(reading.pose[1]))
+
+    def hear_scan(self, angles: Array, ranges: Array) -> None:
+        """rad to the left of the lidar's x axis and m, of what gave an echo."""
+        self.echoes = echoes(angles, ranges, self.config.body)
+        self.ahead, self.behind = clearances(self.echoes, self.config.body)
 
     def arm(self, now: float) -> str | None:
         """Lets the robot drive from now on, or says why not."""
@@ -188,9 +202,20 @@ class Gate:
             roll=self.roll,
             pitch=self.pitch,
             distance_from_start=math.dist(self.place, self._start),
-            obstacle_ahead=self.ahead,
-            obstacle_behind=self.behind,
+            obstacle_ahead=self._clearance(wish, self.ahead, 1.0),
+            obstacle_behind=self._clearance(wish, self.behind, -1.0),
         )
+
+    def _clearance(self, wish: Command, straight: float, direction: float) -> float:
+        """m in a direction (1 or -1), straight on and on the arc that is wished for; NaN stays NaN."""
+        limits = self.config.limits
+        if not wish.speed * direction > 0:
+            return straight
+        speed = min(abs(wish.speed), limits.speed)
+        turn_rate = max(min(wish.turn_rate, limits.turn_rate), -limits.turn_rate)
+        reach = stopping_distance(max(speed, abs(self.speed)), limits, self.config.safety)
+        arc = clearance_on_arc(self.echoes, direction * speed, turn_rate, self.config.body, reach)
+        return arc if arc < straight else straight
 
     def _joystick_is_fresh(self, now: float) -> bool:
         time = self.joystick.time

@@ -9,7 +9,7 @@ import pytest
 from robot.config import Body, RobotConfig
 from robot.gate import Gate, Stream
 from robot.messages import ImuReading, MessageError, OdometryReading
-from robot.obstacles import clearances
+from robot.obstacles import clearances, echoes
 from robot.safety import STOP, Command
 
 CONFIG = RobotConfig()
@@ -238,9 +238,10 @@ def test_what_is_switched_off_is_not_waited_for() -> None:
 def test_clearances_are_from_the_bumpers_and_only_in_the_way() -> None:
     body = Body(length=0.5, width=0.4, side_margin=0.05, lidar_forward=0.1)
     angles, ranges = np.radians([0.0, 180.0, 90.0, 20.0]), np.array([2.0, 1.0, 0.1, 1.0])
-    ahead, behind = clearances(angles, ranges, body)
+    ahead, behind = clearances(echoes(angles, ranges, body), body)
     assert ahead == pytest.approx(2.0 + 0.1 - 0.25)  # the echo at 20 degrees passes beside the robot
     assert behind == pytest.approx(1.0 - 0.1 - 0.25)
-    assert clearances(np.array([math.pi]), np.array([0.2]), body) == (math.inf, math.inf)  # its own mast
+    assert not len(echoes(np.array([math.pi]), np.array([0.2]), body)), "its own mast"
     turned = replace(body, lidar_turn=math.pi)
-    assert clearances(np.array([0.0]), np.array([1.0]), turned) == (math.inf, pytest.approx(0.65))
+    behind_it = echoes(np.array([0.0]), np.array([1.0]), turned)
+    assert clearances(behind_it, turned) == (math.inf, pytest.approx(0.65))

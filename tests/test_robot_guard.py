@@ -137,6 +137,22 @@ def test_an_obstacle_holds_it_only_as_long_as_it_is_there(rig: Any) -> None:
     rig.pump(lambda: rig.sent[0] == 0.5, what="it to drive on")
 
 
+def test_who_turns_towards_a_post_beside_the_way_is_held(rig: Any) -> None:
+    """0.35 m ahead of the lidar and 0.40 m to the left: straight on leads past it."""
+
+    def post(message: Any) -> None:
+        message.ranges[round(np.degrees(np.arctan2(0.4, 0.35)))] = float(np.hypot(0.4, 0.35))
+
+    rig.change["lidar"] = post
+    rig.pump(0.5)
+    assert rig.sent == (0.5, 0.0)
+    rig.wish = (0.5, 0.8)
+    rig.pump(lambda: "obstacle ahead" in (rig.state["reason"] or ""), what="the post")
+    rig.pump(lambda: rig.sent == (0.0, 0.0), what="zero")
+    rig.wish = (0.5, -0.8)
+    rig.pump(lambda: rig.sent == pytest.approx((0.5, -0.8)), what="it to turn away")
+
+
 def test_a_second_publisher_of_commands_stops_it(rig: Any) -> None:
     from geometry_msgs.msg import Twist
 
