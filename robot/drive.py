@@ -145,8 +145,12 @@ class Driver:
                 if self._arrived:
                     why = f"the end of the path of {self._arrived} is reached"
                     break
-                if self.agent.halt is not None and self.agent.halt.is_final:
-                    why = self.agent.halt.words
+                halt = self.agent.halt
+                if halt is not None and halt.is_final:
+                    if self.shadow and halt.kind == "refused":
+                        self.agent.reset()  # it is a person who stands there, as long as he or she likes
+                        continue
+                    why = halt.words
                     break
         finally:
             self.robot.stop()

@@ -73,6 +73,25 @@ def test_the_driver_forgets_where_it_was(robot: Robot) -> None:
     assert robot.restarts == 2
 
 
+@pytest.mark.parametrize("shadow", [True, False])
+def test_who_looks_on_does_not_give_up(robot: Robot, shadow: bool) -> None:
+    """A person may stand still as long as he or she likes."""
+    from agents.badgr.trip import Halt
+    from robot.drive import Driver
+
+    robot.script = iter([10.0] * 100)
+    robot.ros.ending.is_set.side_effect = [False] * 5 + [True]
+    agent = MagicMock(halt=None, leg=None, plan=None)
+
+    def act(_: Any) -> Any:
+        agent.halt = Halt("refused", "no way on")
+        return np.zeros(2, np.float32)
+
+    agent.act.side_effect = act
+    report = Driver(robot, agent, "none", shadow=shadow).run()  # type: ignore[arg-type]
+    assert (report.ended, report.ticks) == (("told to end", 5) if shadow else ("no way on", 1))
+
+
 def test_who_collects_begins_anew(robot: Robot, monkeypatch: pytest.MonkeyPatch) -> None:
     from robot.collect import Collector
 
