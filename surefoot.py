@@ -267,7 +267,7 @@ def train_base(
 def train_sidetuning(
     base: Path = Path("runs") / "base",
     world: str = "strange",
-    method: str = "side-zero",
+    method: str = "side",
     demos: int = 60,
     how: Literal["bc", "ppo"] = "bc",
     steps: int = 0,
@@ -284,7 +284,7 @@ def train_sidetuning(
     Args:
         base: Folder of `surefoot train base`.
         world: Kind of rooms: plain (as the base knows them), dim, fog, negative, wide, tall or strange.
-        method: side-zero, side, side-mlp, side-film, side-product, side-copy, side-distilled, side-fixed,
+        method: side, side-zero, side-mlp, side-film, side-product, side-copy, side-distilled, side-fixed,
             side-scheduled; or a rival: features, finetune, scratch, side-only, blind, ladder, lora, adapter.
         demos: Ways of the expert to imitate; they are gathered once and kept beside the runs.
         how: "bc", behaviour cloning, or "ppo".

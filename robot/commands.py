@@ -233,11 +233,11 @@ def navigate(
     """Drive to a goal indoors by a side-tuned policy; prints a report as JSON at the end.
 
     Needs what `surefoot drive` needs. The adapter can be changed while it drives:
-    `ros2 param set /driver adapter fog-side-zero`; an unknown one is refused, and the one before goes on.
+    `ros2 param set /driver adapter fog-side`; an unknown one is refused, and the one before goes on.
 
     Args:
         policies: navigator.side of `surefoot train sidetuning`; several of one base, to change between.
-        adapter: Which adapter begins, such as strange-side-zero; by default the first policy's.
+        adapter: Which adapter begins, such as strange-side; by default the first policy's.
         goal: latitude,longitude in degrees; several are driven to in order; by default what the topics
             `goal` (sensor_msgs/NavSatFix) and `plan` (nav_msgs/Path, such as nav2's) say.
         route: File of goals in order: YAML or GeoJSON.

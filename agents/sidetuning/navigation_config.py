@@ -80,7 +80,7 @@ class NavigationConfig:
     """folder of `surefoot train base`"""
     world: str = "strange"
     """kind of rooms, of envs.pointnav_rooms.WORLDS"""
-    method: str = "side-zero"
+    method: str = "side"
     """of NAVIGATORS"""
     how: Literal["bc", "ppo"] = "bc"
     demos: int = 60
