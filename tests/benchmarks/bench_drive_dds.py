@@ -123,6 +123,8 @@ class Trip:
     stops: dict[str, int] = field(default_factory=dict)
     cpu: dict[str, float] = field(default_factory=dict)
     """share of a core, by node"""
+    nearest: float = float("nan")
+    """m, of the lidar's echoes at its end"""
 
 
 class Judge:
@@ -146,9 +148,10 @@ class Loop:
     """Guard and driver, and the node that watches and arms them."""
 
     def __init__(self, open_: ExitStack, folder: Path, model: Path, realtime: bool) -> None:
+        from sensor_msgs.msg import LaserScan
         from std_msgs.msg import String
 
-        from robot.node import RosNode, state_qos
+        from robot.node import RosNode, sensor_qos, state_qos
 
         self.folder = folder
         self.config = HELP["write_config"](folder / "robot.yaml", {})
@@ -170,6 +173,9 @@ class Loop:
         node.create_subscription(
             String, "guard/state", lambda m: self.state.update(json.loads(m.data)), state_qos()
         )
+        self.nearest = float("nan")
+        topic = RobotConfig.from_yaml(self.config).topics.lidar
+        node.create_subscription(LaserScan, topic, self.hear_scan, sensor_qos())
         self.memory: list[tuple[float, dict[str, float]]] = []
 
     @property
@@ -182,6 +188,9 @@ class Loop:
     def said(self, what: str) -> int:
         """How often the driver has printed this."""
         return self.driver.said().splitlines().count(what)
+
+    def hear_scan(self, message: Any) -> None:
+        self.nearest = float(np.min(message.ranges))
 
     def wait(self, ready: Any, what: str) -> None:
         for name, program in (("guard", self.guard), ("driver", self.driver)):
@@ -235,6 +244,7 @@ class Loop:
         wall = time.monotonic() - began
         steps = max(len(judge.track), 1)
         trip.seconds, trip.path, trip.stops = steps * DECISION, judge.path, dict(stops)
+        trip.nearest = self.nearest
         trip.roughness, trip.smooth = judge.rough / steps, judge.smooth / max(judge.path, 1e-9)
         trip.cpu = {name: round((cpu_seconds(pid) - before[name]) / wall, 3) for name, pid in nodes.items()}
         return trip
@@ -286,6 +296,8 @@ def judged(trips: list[Trip]) -> dict[str, Any]:
         "outcomes": dict(outcomes),
         "roughness": round(float(np.mean([trip.roughness for trip in trips])), 4),
         "stops": dict(stops),
+        # The outline is within 0.55 m of the lidar: what is farther away was not hit.
+        "collisions_lidar_sees_nothing": sum(t.outcome == "collision" and t.nearest > 0.55 for t in trips),
         "cpu": {
             name: round(float(np.median([trip.cpu[name] for trip in trips])), 3) for name in trips[0].cpu
         },
