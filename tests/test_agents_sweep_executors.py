@@ -118,14 +118,15 @@ if __name__ == "__main__":
     executor = LocalExecutor(1)
     executor.start(Task("pid", "os:getpid"))
     print(executor.wait(300)[0].value, flush=True)
-    executor.start(Task("sleeps", "subprocess:run", {"args": ["sleep", "1000"]}))
+    executor.start(Task("sleeps", "subprocess:run", {"args": ["sleep", "60"]}))
     time.sleep(1000)
 """
     driver = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     assert driver.stdout is not None
     worker = int(driver.stdout.readline())
     driver.kill()
-    driver.communicate()
+    driver.wait()
+    driver.stdout.close()  # its end never comes while the worker's own child has it open
     deadline = time.monotonic() + 120
     while Path(f"/proc/{worker}").exists() and "(python" in Path(f"/proc/{worker}/stat").read_text():
         assert time.monotonic() < deadline, "the worker goes on without its driver"
