@@ -160,9 +160,9 @@ def test_a_side_tuned_policy_drives_and_its_adapter_is_changed_on_the_way(
     ear, env, config, folder = robot
     policy = write(folder / "navigator.side", {"ahead": 1, "left": 2})
     command = surefoot("robot", "navigate", str(policy), "--config", config)
+    ear.wait(lambda: ear.states and not ear.states[-1]["armed"], "the guard to miss the driver before")
     with Program(command, env, folder / "navigate.log") as drive:
-        ear.wishes.clear()
-        ear.wait(lambda: ear.wishes, "the driver")
+        ear.wait(lambda: "surefoot robot arm" in drive.said(), "its question")
         ear.arm()
         ear.wait(lambda: ear.wishes[-1] == pytest.approx((0.5, 0.0)), "steps ahead")
         refused = put(ear, "adapter", "garden").reason
